@@ -1,0 +1,4 @@
+//! poq
+
+pub mod settings;
+pub mod store;

@@ -1,0 +1,319 @@
+//! The settings of an experiment: what `experiments/*.toml` may say, each field with its default and its reason.
+//! `run.json` stores them resolved; stage commands read them from there.
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A whole experiment file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Name of the run directory under `results/`, unless `--run` says otherwise.
+    pub name: String,
+    /// Which prompts are answered.
+    #[serde(default)]
+    pub data: Data,
+    /// Who answers, and how.
+    #[serde(default)]
+    pub generation: Generation,
+    /// Who judges, and how scores are scaled.
+    #[serde(default)]
+    pub scoring: Scoring,
+    /// How costs are measured.
+    #[serde(default)]
+    pub profile: Profile,
+    /// The mechanism and its simulation.
+    #[serde(default)]
+    pub simulation: Simulation,
+}
+
+/// Sampling of the corpus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// Seed of the sample without replacement.
+    pub seed: u64,
+    /// Data sets, in order.
+    pub sets: Vec<DataSet>,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { seed: 42, sets: Vec::new() }
+    }
+}
+
+/// One data set of the registry and how much of it to take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSet {
+    /// Key in `datasets/registry.toml`.
+    pub dataset: String,
+    /// Records to sample; all of them when absent.
+    pub sample: Option<usize>,
+}
+
+/// Decoding (Section 4.1: one configuration for every inference node).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generation {
+    /// Node keys of the F nodes.
+    pub models: Vec<String>,
+    /// Limit on new tokens.
+    pub max_new_tokens: usize,
+    /// 0 means greedy.
+    pub temperature: f64,
+    /// Nucleus mass; 1 keeps every token.
+    pub top_p: f64,
+    /// Run seed; each row's stream is a hash of it, the task and the model.
+    pub seed: u64,
+    /// Rows decoded together.
+    pub batch_size: usize,
+    /// Padded prompt tokens of one batch, so that memory stays bounded.
+    pub batch_tokens: usize,
+    /// Instruction for question answering; `{question}`, `{context}` and `{input}` are filled in.
+    pub qa_prompt: String,
+    /// Instruction for summarisation; `{context}` and `{input}` are filled in.
+    pub summarization_prompt: String,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self {
+            models: Vec::new(),
+            max_new_tokens: 128,
+            temperature: 0.7,
+            top_p: 0.9,
+            seed: 42,
+            batch_size: 8,
+            batch_tokens: 4096,
+            qa_prompt: "Answer the question with a short phrase taken from the passage.\n\n\
+                        Passage: {context}\n\nQuestion: {question}"
+                .into(),
+            summarization_prompt: "Summarize the article in two or three short sentences.\n\nArticle: {context}".into(),
+        }
+    }
+}
+
+/// Scoring (Section 4.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scoring {
+    /// Node keys of the M nodes.
+    pub evaluators: Vec<String>,
+    /// Rows that min-max looks at together.
+    pub normalize_scope: Scope,
+    /// Which references F1 and exact match look at.
+    pub f1_references: F1References,
+    /// Rows per inference call.
+    pub batch_size: usize,
+    /// Padded tokens per inference call.
+    pub batch_tokens: usize,
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self {
+            evaluators: Vec::new(),
+            normalize_scope: Scope::PerTask,
+            f1_references: F1References::Max,
+            batch_size: 8,
+            batch_tokens: 2048,
+        }
+    }
+}
+
+/// Scope of min-max normalisation; both pool over models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Per evaluator and task type (Section 4.2, the procedure).
+    PerTask,
+    /// Per evaluator over the whole run (Section 3.1).
+    Global,
+}
+
+/// References that F1 is taken against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum F1References {
+    /// The best over all accepted answers: the official rule.
+    Max,
+    /// The first answer only.
+    First,
+}
+
+/// Profiling (Section 4.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// Prompts timed per inference node: the same ones for every node.
+    pub samples: usize,
+    /// Pairs timed per evaluator.
+    pub evaluator_samples: usize,
+    /// Untimed calls before the measurement.
+    pub warmup: usize,
+    /// Seed of the profiling sample.
+    pub seed: u64,
+    /// Mean latencies in ms per sample that are given instead of measured, by node key.
+    pub given_latency_ms: BTreeMap<String, f64>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { samples: 100, evaluator_samples: 100, warmup: 3, seed: 42, given_latency_ms: BTreeMap::new() }
+    }
+}
+
+/// The mechanism (Equations 1 to 5) and its Monte Carlo (Algorithm 1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Simulation {
+    /// Rounds per replicate.
+    pub rounds: u64,
+    /// Independent replicates, each with its own random stream.
+    pub replicates: u32,
+    /// Seed of all streams.
+    pub seed: u64,
+    /// K, the evaluators drawn per round.
+    pub k: EvaluatorsPerRound,
+    /// Weight of quality for inference nodes (Equation 2).
+    pub alpha_f: f64,
+    /// Weight of cost for inference nodes.
+    pub beta_f: f64,
+    /// Weight of closeness for evaluators (Equation 5).
+    pub alpha_m: f64,
+    /// Weight of cost for evaluators.
+    pub beta_m: f64,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self {
+            rounds: 5000,
+            replicates: 20,
+            seed: 42,
+            k: EvaluatorsPerRound::Fixed(3),
+            alpha_f: 1.0,
+            beta_f: 0.3,
+            alpha_m: 1.0,
+            beta_m: 0.3,
+        }
+    }
+}
+
+/// K: a number, or a range from which it is drawn uniformly each round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EvaluatorsPerRound {
+    /// The same K every round.
+    Fixed(usize),
+    /// K uniform on `min..=max`.
+    Range {
+        /// Smallest K.
+        min: usize,
+        /// Largest K.
+        max: usize,
+    },
+}
+
+impl EvaluatorsPerRound {
+    /// Smallest and largest K.
+    #[must_use]
+    pub fn bounds(self) -> (usize, usize) {
+        match self {
+            Self::Fixed(k) => (k, k),
+            Self::Range { min, max } => (min, max),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and checks an experiment file. Unknown fields are refused by name.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the experiment file `{}`", path.display()))?;
+        let settings: Self =
+            toml::from_str(&text).with_context(|| format!("`{}` is not a valid experiment", path.display()))?;
+        settings.check().with_context(|| format!("`{}` cannot be run", path.display()))?;
+        Ok(settings)
+    }
+
+    /// Refuses values that no stage could honour, naming the field.
+    pub fn check(&self) -> Result<()> {
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        ensure!(
+            !self.name.is_empty() && self.name.chars().all(safe) && !self.name.starts_with('.'),
+            "`name` must be letters, digits, `-`, `_` or `.`, for it names a directory; it is `{}`",
+            self.name
+        );
+        self.generation.check()?;
+        ensure!(self.scoring.batch_size > 0, "`scoring.batch_size` must be at least 1");
+        ensure!(self.scoring.batch_tokens > 0, "`scoring.batch_tokens` must be at least 1");
+        check_distinct("scoring.evaluators", &self.scoring.evaluators)?;
+        self.profile.check()?;
+        self.simulation.check()
+    }
+}
+
+impl Generation {
+    fn check(&self) -> Result<()> {
+        check_distinct("generation.models", &self.models)?;
+        ensure!(self.max_new_tokens > 0, "`generation.max_new_tokens` must be at least 1");
+        ensure!(self.batch_size > 0, "`generation.batch_size` must be at least 1");
+        ensure!(self.batch_tokens > 0, "`generation.batch_tokens` must be at least 1");
+        ensure!(
+            self.temperature.is_finite() && self.temperature >= 0.0,
+            "`generation.temperature` must be 0 (greedy) or more; it is {}",
+            self.temperature
+        );
+        ensure!(
+            self.top_p > 0.0 && self.top_p <= 1.0,
+            "`generation.top_p` must lie in (0, 1]; it is {}",
+            self.top_p
+        );
+        Ok(())
+    }
+}
+
+impl Profile {
+    fn check(&self) -> Result<()> {
+        ensure!(self.samples > 0, "`profile.samples` must be at least 1");
+        ensure!(self.evaluator_samples > 0, "`profile.evaluator_samples` must be at least 1");
+        for (node, latency) in &self.given_latency_ms {
+            ensure!(
+                latency.is_finite() && *latency > 0.0,
+                "`profile.given_latency_ms.{node}` must be a positive number of ms; it is {latency}"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Simulation {
+    /// Refuses coefficients and counts that have no meaning.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.rounds > 0, "`simulation.rounds` must be at least 1: zero rounds pay nobody");
+        ensure!(self.replicates > 0, "`simulation.replicates` must be at least 1");
+        let (min, max) = self.k.bounds();
+        ensure!(min >= 1 && min <= max, "`simulation.k` must be at least 1 and its `min` at most its `max`");
+        let coefficients =
+            [("alpha_f", self.alpha_f), ("beta_f", self.beta_f), ("alpha_m", self.alpha_m), ("beta_m", self.beta_m)];
+        for (name, value) in coefficients {
+            ensure!(
+                value.is_finite() && value >= 0.0,
+                "`simulation.{name}` must be a finite number of at least 0; it is {value}"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn check_distinct(field: &str, keys: &[String]) -> Result<()> {
+    for (i, key) in keys.iter().enumerate() {
+        ensure!(!keys[..i].contains(key), "`{field}` names `{key}` twice");
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! One struct per table of `results/<run>/`: the single definition from which the Arrow schema, the writer and the
+//! reader are derived. Column names are promised to users (notebooks read them); add columns, never rename them.
+//!
+//! An `Option` is a nullable column. Null always means "there is no value", never zero.
+
+use serde::{Deserialize, Serialize};
+
+/// A table row: what it is called on disk and how its schema version is counted.
+pub trait Row: Serialize + for<'de> Deserialize<'de> {
+    /// Table name as written into the file's metadata.
+    const TABLE: &'static str;
+}
+
+/// `tasks`: one prompt of the corpus (Section 3.1: x, y and t).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Unique within the run; the data set's own id where it has one.
+    pub task_id: String,
+    /// Key of the data set the task was sampled from.
+    pub dataset: String,
+    /// `qa` or `summarization`.
+    pub task_type: String,
+    /// x: question and context joined (Section 4.1), or the article.
+    pub input: String,
+    /// The question alone; null where the task has none.
+    pub question: Option<String>,
+    /// The passage or article alone; null where only `input` is known.
+    pub context: Option<String>,
+    /// y: the first accepted answer, or the highlights.
+    pub reference: String,
+    /// Every accepted answer, `reference` included.
+    pub references: Vec<String>,
+}
+
+/// `generations`: one answer of one inference node (Section 4.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRow {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node.
+    pub model: String,
+    /// Text given to the tokenizer, chat template applied; null for imported answers.
+    pub prompt: Option<String>,
+    /// Text as decoded; null when the row failed.
+    pub output_raw: Option<String>,
+    /// Text with template echoes removed and trimmed: what is scored; null when the row failed.
+    pub output: Option<String>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: Option<i32>,
+    /// Tokens generated, the stop token excluded.
+    pub output_tokens: Option<i32>,
+    /// `stop` (a stop token) or `length` (the limit on new tokens).
+    pub finish_reason: Option<String>,
+    /// Time from the start of the row's batch to the row's last token, in ms; batched rows share compute, so the cost
+    /// model uses `profile` instead. Imported answers keep the latency they came with.
+    pub latency_ms: Option<f64>,
+    /// Rows that were decoded together with this one, itself included.
+    pub batch_rows: Option<i32>,
+    /// Seed of this row's random stream: a hash of run seed, task and model.
+    pub seed: Option<u64>,
+    /// Why the row has no answer; null when it has one.
+    pub error: Option<String>,
+    /// Hash of the input row and of every setting that can change the answer.
+    pub work_key: String,
+}
+
+/// `scores`: one scorer's verdict on one answer; `f1` and `exact_match` are scorers too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node that answered.
+    pub model: String,
+    /// `f1`, `exact_match` or the node key of an evaluator.
+    pub scorer: String,
+    /// s: the scorer's own number (cosine, logit, probability; F1 and exact match in 0..1); null when the row failed.
+    pub raw: Option<f64>,
+    /// e: the score in 0..10 (F1 and exact match times ten, evaluators by min-max); null when `raw` is.
+    pub normalized: Option<f64>,
+    /// Whether the tokenizer cut the text; null for scorers that read text.
+    pub truncated: Option<bool>,
+    /// Tokens that the evaluator read for this row.
+    pub tokens: Option<i32>,
+    /// Time spent tokenising this row, in ms.
+    pub tokenise_ms: Option<f64>,
+    /// Time between tokenising and the start of inference, in ms.
+    pub queue_ms: Option<f64>,
+    /// Inference time of the batch divided by its rows, in ms.
+    pub infer_ms: Option<f64>,
+    /// Why there is no score; null when there is one.
+    pub error: Option<String>,
+    /// Hash of the scored texts, the scorer and its settings.
+    pub work_key: String,
+}
+
+/// `profile`: what a node costs at one batch size (Section 4.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileRow {
+    /// `inference` or `evaluator`.
+    pub node_type: String,
+    /// Node key.
+    pub node: String,
+    /// Where it ran, e.g. `cpu`.
+    pub device: String,
+    /// Rows per timed call.
+    pub batch_size: i32,
+    /// Rows timed.
+    pub samples: i64,
+    /// Mean latency per sample, in ms, at full precision: the cost model reads this one.
+    pub latency_ms_mean: f64,
+    /// Median latency per sample, in ms; null when latencies were given as means only.
+    pub latency_ms_p50: Option<f64>,
+    /// 95th percentile, in ms.
+    pub latency_ms_p95: Option<f64>,
+    /// 99th percentile, in ms.
+    pub latency_ms_p99: Option<f64>,
+    /// Samples per second.
+    pub throughput: f64,
+    /// Generated tokens per second (inference nodes) or tokens read per second (evaluators).
+    pub tokens_per_s: Option<f64>,
+    /// Highest resident memory of the process while the node was loaded and measured, in MB.
+    pub peak_memory_mb: Option<f64>,
+    /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type.
+    pub cost_norm: f64,
+    /// `measured`, `given` (experiment file) or `imported` (came with the answers).
+    pub source: String,
+}
+
+/// `rewards`: what a node earned, averaged over replicates of the simulation (Table 4 and beyond).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RewardRow {
+    /// `inference` or `evaluator`.
+    pub node_type: String,
+    /// Node key.
+    pub node: String,
+    /// Mean reward per job over all replicates; null when the node never had a job.
+    pub avg_reward: Option<f64>,
+    /// Standard error of `avg_reward`, from the spread over replicates; null with fewer than two.
+    pub stderr: Option<f64>,
+    /// Lower end of the 95 % interval (Student's t over replicates).
+    pub ci_low: Option<f64>,
+    /// Upper end of the 95 % interval.
+    pub ci_high: Option<f64>,
+    /// Closed-form expectation of the reward per job, without simulation.
+    pub expected_reward: Option<f64>,
+    /// (`avg_reward` - `expected_reward`) / `stderr`; null when the standard error is zero or unknown.
+    pub z: Option<f64>,
+    /// Mean latency per sample, in ms.
+    pub avg_latency_ms: f64,
+    /// C in [0, 1].
+    pub cost_norm: f64,
+    /// Jobs over all replicates.
+    pub jobs: i64,
+    /// Replicates simulated.
+    pub replicates: i32,
+}
+
+/// `rounds`: one round of Algorithm 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundRow {
+    /// Replicate the round belongs to.
+    pub replicate: i32,
+    /// Round number within the replicate.
+    pub round: i64,
+    /// Record i.
+    pub task_id: String,
+    /// Inference node f.
+    pub model: String,
+    /// S: the evaluators that were drawn and have a score.
+    pub evaluators: Vec<String>,
+    /// Q in [0, 1] (Equation 1); null when no drawn evaluator has a score.
+    pub consensus: Option<f64>,
+    /// `R_F` (Equation 2).
+    pub reward_inference: Option<f64>,
+    /// `R_M` (Equation 5), in the order of `evaluators`.
+    pub rewards_evaluators: Vec<f64>,
+}
+
+macro_rules! tables {
+    ($($row:ty => $name:literal),* $(,)?) => { $(impl Row for $row { const TABLE: &'static str = $name; })* };
+}
+tables! {
+    TaskRow => "tasks",
+    GenerationRow => "generations",
+    ScoreRow => "scores",
+    ProfileRow => "profile",
+    RewardRow => "rewards",
+    RoundRow => "rounds",
+}
