@@ -1,0 +1,66 @@
+//! All that travels the executor's channels: a job, the row made ready from it, and the row that came out.
+
+use crate::model::tokenizer::Encoding;
+use std::time::{Duration, Instant};
+
+/// A row of work. `index` is the caller's: results come back with it, in any order.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Caller's row number.
+    pub index: usize,
+    /// What is tokenised.
+    pub text: Text,
+    /// False for a row that is done already: it only takes its place in the plan, so that a resumed run makes the same
+    /// batches as an undisturbed one. Batches without a wanted row are not computed.
+    pub wanted: bool,
+}
+
+/// Text of a job.
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// One text.
+    One(String),
+    /// Two texts, read together.
+    Pair(String, String),
+}
+
+/// A tokenised row on its way to a worker.
+#[derive(Debug)]
+pub struct Ready {
+    /// Caller's row number.
+    pub index: usize,
+    /// Token ids.
+    pub encoding: Encoding,
+    /// Whether the caller wants the result.
+    pub wanted: bool,
+    /// Time spent tokenising.
+    pub tokenise: Duration,
+    /// When it began to wait.
+    pub since: Instant,
+}
+
+/// A finished row.
+#[derive(Debug)]
+pub struct Done<O> {
+    /// Caller's row number.
+    pub index: usize,
+    /// Output, or why there is none.
+    pub result: Result<O, String>,
+    /// Tokens read; 0 when the row did not tokenise.
+    pub tokens: usize,
+    /// Whether the tokenizer cut the text.
+    pub truncated: bool,
+    /// Time spent tokenising.
+    pub tokenise: Duration,
+    /// Time between tokenising and inference.
+    pub queue: Duration,
+    /// Inference time of the batch divided by its rows.
+    pub infer: Duration,
+}
+
+impl<O> Done<O> {
+    pub(super) fn failed(index: usize, tokenise: Duration, error: String) -> Self {
+        let zero = Duration::ZERO;
+        Self { index, result: Err(error), tokens: 0, truncated: false, tokenise, queue: zero, infer: zero }
+    }
+}

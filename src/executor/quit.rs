@@ -1,0 +1,21 @@
+//! The request to stop: set by Ctrl-C, read between batches, so that what is computed is written first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A flag shared by everything that can stop early.
+#[derive(Debug, Clone, Default)]
+pub struct Quit(Arc<AtomicBool>);
+
+impl Quit {
+    /// Asks for a stop; returns whether one had been asked for before.
+    pub fn request(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

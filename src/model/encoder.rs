@@ -1,0 +1,95 @@
+//! Encoder graphs (bi- and cross-encoders): a padded batch of token ids in, one float tensor out.
+
+use super::manifest::Exported;
+use super::registry::{Model, Registry};
+use super::session::{Inputs, Session, SessionOptions, tensor_i64, view_f32};
+use super::tokenizer::Encoding;
+use anyhow::{Context, Result, ensure};
+use std::borrow::Cow;
+
+/// Token id used for padding; masked out, so its value never matters.
+const PADDING: i64 = 0;
+
+/// A loaded encoder.
+pub struct Encoder {
+    session: Session,
+    output: String,
+    fixed_length: Option<usize>,
+    takes_type_ids: bool,
+}
+
+/// The tensor that an encoder returned for a batch, and which positions were real.
+pub struct Encoded {
+    /// Values, row after row.
+    pub data: Vec<f32>,
+    /// Dimensions; the first one is the batch.
+    pub shape: Vec<usize>,
+    /// Valid tokens of each row.
+    pub lengths: Vec<usize>,
+}
+
+impl Encoder {
+    /// Loads the graph of an exported encoder and finds the output to read.
+    pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
+        let exported = Exported::open(registry, model)?;
+        let session = Session::open(&exported.file("model.onnx"), options)?;
+        let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
+        let output = match &facts.output {
+            Some(output) => output.clone(),
+            None => session.outputs().first().cloned().unwrap_or_default(),
+        };
+        ensure!(
+            session.outputs().contains(&output),
+            "model `{}`: its graph has no output `{output}`; it has {}",
+            model.key,
+            session.outputs().join(", ")
+        );
+        for input in session.inputs() {
+            ensure!(
+                ["input_ids", "attention_mask", "token_type_ids"].contains(&input.as_str()),
+                "model `{}`: its graph wants an input `{input}`, which poq does not know",
+                model.key
+            );
+        }
+        let takes_type_ids = session.inputs().iter().any(|input| input == "token_type_ids");
+        Ok(Self { session, output, fixed_length: model.fixed_length, takes_type_ids })
+    }
+
+    /// Runs a batch: rows are right-padded to the longest, or to the graph's fixed length.
+    pub fn forward(&mut self, rows: &[&Encoding]) -> Result<Encoded> {
+        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+        let width = self.fixed_length.unwrap_or(longest);
+        ensure!(longest <= width, "a row has {longest} tokens, the graph takes {width}; this is a bug");
+        let shape = [rows.len(), width];
+        let mut ids = vec![PADDING; rows.len() * width];
+        let mut mask = vec![0_i64; rows.len() * width];
+        let mut types = vec![0_i64; if self.takes_type_ids { rows.len() * width } else { 0 }];
+        for (i, row) in rows.iter().enumerate() {
+            let start = i * width;
+            for (j, &id) in row.ids.iter().enumerate() {
+                ids[start + j] = i64::from(id);
+                mask[start + j] = 1;
+            }
+            if self.takes_type_ids {
+                for (j, &kind) in row.type_ids.iter().enumerate() {
+                    types[start + j] = i64::from(kind);
+                }
+            }
+        }
+        let mut inputs: Inputs<'_> = vec![
+            (Cow::Borrowed("input_ids"), tensor_i64(&shape, ids)?.into()),
+            (Cow::Borrowed("attention_mask"), tensor_i64(&shape, mask)?.into()),
+        ];
+        if self.takes_type_ids {
+            inputs.push((Cow::Borrowed("token_type_ids"), tensor_i64(&shape, types)?.into()));
+        }
+        let outputs = self.session.run(inputs)?;
+        let (_, value) = outputs
+            .iter()
+            .find(|(name, _)| *name == self.output)
+            .with_context(|| format!("the graph returned no `{}`", self.output))?;
+        let (shape, data) = view_f32(value)?;
+        ensure!(shape.first() == Some(&rows.len()), "`{}` has not one row per input row", self.output);
+        Ok(Encoded { data: data.to_vec(), shape, lengths: rows.iter().map(|row| row.ids.len()).collect() })
+    }
+}

@@ -1,0 +1,143 @@
+//! What is exported under `models/<key>/`: the manifest that `export/` writes once the parity gate has passed, and the
+//! checks of files against it.
+
+use super::registry::{Model, Registry};
+use crate::digest::{hex, sha256_fields, sha256_file};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The recipe that brings models and the runtime library.
+pub const HINT: &str = "hint: `just models` exports it";
+
+/// `models/<key>/manifest.json`, as far as the engine reads it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Manifest {
+    /// Model key the files were made for.
+    pub key: String,
+    /// Every exported file.
+    pub files: BTreeMap<String, ManifestFile>,
+    /// Hashes of what was fetched.
+    #[serde(default)]
+    pub artifacts: BTreeMap<String, ManifestArtifact>,
+}
+
+/// One exported file.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ManifestFile {
+    /// Hash in hex.
+    pub sha256: String,
+    /// Size.
+    pub bytes: u64,
+}
+
+/// One fetched file.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ManifestArtifact {
+    /// Hash in hex.
+    pub sha256: String,
+}
+
+/// State of a model on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// Exported, with every file in place.
+    Ready,
+    /// Nothing there.
+    Missing,
+    /// There, but wrong: the reason.
+    Broken(String),
+}
+
+/// An exported model whose files were checked for presence and size.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// Directory of the files.
+    pub directory: PathBuf,
+    /// The manifest.
+    pub manifest: Manifest,
+}
+
+impl Exported {
+    /// Finds an exported model. Sizes are checked here, hashes by [`Exported::verify`] (they take seconds).
+    pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
+        let directory = registry.model_directory(model);
+        let path = directory.join("manifest.json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                bail!("model `{}` is not exported: `{}` does not exist\n{HINT}", model.key, path.display())
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        };
+        let manifest: Manifest = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not a valid manifest\n{HINT}", path.display()))?;
+        ensure!(manifest.key == model.key, "`{}` belongs to model `{}`", path.display(), manifest.key);
+        for artifact in &model.artifacts {
+            let made_from = manifest.artifacts.get(&artifact.name).map(|a| a.sha256.as_str());
+            ensure!(
+                made_from == Some(artifact.sha256.as_str()),
+                "model `{}` was exported from another `{}` than the registry names\n{HINT}",
+                model.key,
+                artifact.name
+            );
+        }
+        for file in &model.files {
+            let Some(listed) = manifest.files.get(file) else {
+                bail!("`{}` does not list `{file}`\n{HINT}", path.display())
+            };
+            let file_path = directory.join(file);
+            let bytes = std::fs::metadata(&file_path)
+                .with_context(|| format!("model `{}` lacks `{}`\n{HINT}", model.key, file_path.display()))?
+                .len();
+            ensure!(
+                bytes == listed.bytes,
+                "`{}` has {bytes} bytes, its manifest says {}: the file is damaged\n{HINT}",
+                file_path.display(),
+                listed.bytes
+            );
+        }
+        Ok(Self { directory, manifest })
+    }
+
+    /// Path of one of the model's files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Compares every file with its hash; the error names the file.
+    pub fn verify(&self) -> Result<()> {
+        for (name, listed) in &self.manifest.files {
+            let path = self.directory.join(name);
+            let found = sha256_file(&path)?;
+            ensure!(
+                found == listed.sha256,
+                "`{}` has the wrong hash: sha256 {found}, its manifest says {}\n{HINT}",
+                path.display(),
+                listed.sha256
+            );
+        }
+        Ok(())
+    }
+
+    /// One hash over all files: what a run records and keys its work by.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let fields = self.manifest.files.iter().flat_map(|(name, file)| [name.as_bytes(), file.sha256.as_bytes()]);
+        hex(&sha256_fields(fields))
+    }
+}
+
+/// State of a model, for `poq models list`.
+#[must_use]
+pub fn presence(registry: &Registry, model: &Model) -> Presence {
+    if !registry.model_directory(model).join("manifest.json").exists() {
+        return Presence::Missing;
+    }
+    match Exported::open(registry, model) {
+        Ok(_) => Presence::Ready,
+        Err(error) => Presence::Broken(format!("{error:#}")),
+    }
+}

@@ -1,0 +1,12 @@
+//! Models on disk and in memory: the registry, what is exported, sessions, tokenizers and chat templates.
+//!
+//! The only room that names `ort` and `tokenizers`. Everything above it works with token ids and `f32` slices.
+
+pub mod chat;
+pub mod decoder;
+pub mod encoder;
+pub mod manifest;
+pub mod registry;
+pub mod runtime;
+pub mod session;
+pub mod tokenizer;

@@ -1,0 +1,87 @@
+//! ONNX Runtime itself: found and loaded at run time, once per process.
+
+use super::manifest::HINT;
+use anyhow::{Context, Result, anyhow, bail};
+use ort::environment::Environment;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Environment variable that names another `libonnxruntime.so`.
+pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
+
+static ENVIRONMENT: OnceLock<Result<Loaded, String>> = OnceLock::new();
+
+struct Loaded {
+    environment: Environment,
+    library: PathBuf,
+    version: String,
+}
+
+/// Version and origin of the loaded library, for `run.json`.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    /// Major and minor version of ONNX Runtime.
+    pub version: String,
+    /// What ONNX Runtime says of its build.
+    pub build: String,
+    /// Execution provider in use.
+    pub provider: String,
+}
+
+/// Loads the library: the one named by `ORT_DYLIB_PATH`, or `<models>/runtime/libonnxruntime.so`.
+pub fn load(models_directory: &Path) -> Result<RuntimeInfo> {
+    let loaded = ENVIRONMENT.get_or_init(|| load_once(models_directory).map_err(|error| format!("{error:#}")));
+    match loaded {
+        Ok(loaded) => Ok(RuntimeInfo {
+            version: loaded.version.clone(),
+            build: ort::info().to_owned(),
+            provider: "cpu".to_owned(),
+        }),
+        Err(message) => Err(anyhow!("{message}")),
+    }
+}
+
+/// The library that was loaded.
+#[must_use]
+pub fn library() -> Option<&'static Path> {
+    ENVIRONMENT.get().and_then(|loaded| loaded.as_ref().ok()).map(|loaded| loaded.library.as_path())
+}
+
+fn load_once(models_directory: &Path) -> Result<Loaded> {
+    let library = match std::env::var_os(LIBRARY_VARIABLE) {
+        Some(path) if !path.is_empty() => {
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                bail!("`{LIBRARY_VARIABLE}` names `{}`, which does not exist", path.display());
+            }
+            path
+        }
+        _ => {
+            let path = models_directory.join("runtime").join("libonnxruntime.so");
+            if !path.exists() {
+                bail!("ONNX Runtime is not here: `{}` does not exist\nhint: `just runtime` brings it", path.display());
+            }
+            path
+        }
+    };
+    // Relative paths would be looked up beside the executable first.
+    let library = std::path::absolute(&library).with_context(|| format!("cannot resolve `{}`", library.display()))?;
+    let environment = ort::init_from(&library)
+        .map_err(|error| anyhow!("`{}` is not a usable ONNX Runtime: {error}\n{HINT}", library.display()))?
+        .with_name("poq")
+        .build()
+        .map_err(|error| anyhow!("ONNX Runtime did not start: {error}"))?;
+    // Its own warnings go straight to stderr; what a user can act on comes back as errors.
+    environment.set_log_level(ort::logging::LogLevel::Error);
+    let version = ort::util::probe(&library).map_or_else(|| "unknown".to_owned(), |minor| format!("1.{minor}"));
+    Ok(Loaded { environment, library, version })
+}
+
+/// The loaded environment; an error when [`load`] was not called or failed.
+pub(super) fn environment() -> Result<&'static Environment> {
+    match ENVIRONMENT.get() {
+        Some(Ok(loaded)) => Ok(&loaded.environment),
+        Some(Err(message)) => Err(anyhow!("{message}")),
+        None => Err(anyhow!("ONNX Runtime was not loaded before a model; this is a bug")),
+    }
+}
