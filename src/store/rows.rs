@@ -106,21 +106,23 @@ pub struct ProfileRow {
     pub batch_size: i32,
     /// Rows timed.
     pub samples: i64,
-    /// Mean latency per sample, in ms, at full precision: the cost model reads this one.
-    pub latency_ms_mean: f64,
-    /// Median latency per sample, in ms; null when latencies were given as means only.
+    /// Mean latency per sample, in ms, at full precision: the cost model reads this one; null when nobody knows it
+    /// (imported answers without latencies).
+    pub latency_ms_mean: Option<f64>,
+    /// Median latency per sample, in ms; null when only a mean is known.
     pub latency_ms_p50: Option<f64>,
     /// 95th percentile, in ms.
     pub latency_ms_p95: Option<f64>,
     /// 99th percentile, in ms.
     pub latency_ms_p99: Option<f64>,
-    /// Samples per second.
-    pub throughput: f64,
+    /// Samples per second; null when the latency is.
+    pub throughput: Option<f64>,
     /// Generated tokens per second (inference nodes) or tokens read per second (evaluators).
     pub tokens_per_s: Option<f64>,
     /// Highest resident memory of the process while the node was loaded and measured, in MB.
     pub peak_memory_mb: Option<f64>,
-    /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type.
+    /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type; 0 for all where nothing sets them
+    /// apart.
     pub cost_norm: f64,
     /// `measured`, `given` (experiment file) or `imported` (came with the answers).
     pub source: String,
@@ -145,8 +147,8 @@ pub struct RewardRow {
     pub expected_reward: Option<f64>,
     /// (`avg_reward` - `expected_reward`) / `stderr`; null when the standard error is zero or unknown.
     pub z: Option<f64>,
-    /// Mean latency per sample, in ms.
-    pub avg_latency_ms: f64,
+    /// Mean latency per sample, in ms; null when nobody knows it.
+    pub avg_latency_ms: Option<f64>,
     /// C in [0, 1].
     pub cost_norm: f64,
     /// Jobs over all replicates.

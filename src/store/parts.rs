@@ -1,0 +1,237 @@
+//! Tables that grow row by row: `generations/` and `scores/`.
+//!
+//! Work is appended as part files `<group>.part-00001.parquet`, each whole and renamed into place. When a group (one
+//! model, or one scorer) is complete its rows are written in plan order as `<group>.parquet` and the parts go. Rows
+//! carry the hash of the work they did, so a restart keeps what still applies and never mixes in what does not.
+
+use super::rows::{GenerationRow, Row, ScoreRow};
+use super::table::{self, Stamp};
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Rows that are lost at most when the process is killed.
+const FLUSH_ROWS: usize = 256;
+
+/// Time after which fewer rows are flushed too.
+const FLUSH_AFTER: Duration = Duration::from_secs(2);
+
+/// A row that knows which work it did.
+pub trait WorkRow: Row + Clone {
+    /// Hash of the work.
+    fn work_key(&self) -> &str;
+    /// Whether the work failed.
+    fn failed(&self) -> bool;
+}
+
+impl WorkRow for GenerationRow {
+    fn work_key(&self) -> &str {
+        &self.work_key
+    }
+    fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
+impl WorkRow for ScoreRow {
+    fn work_key(&self) -> &str {
+        &self.work_key
+    }
+    fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
+/// One group of a growing table.
+pub struct Group<R> {
+    directory: PathBuf,
+    name: String,
+    run: String,
+    next_part: usize,
+    pending: Vec<R>,
+    flushed: Instant,
+}
+
+impl<R: WorkRow> Group<R> {
+    /// Opens a group in the table's directory.
+    pub fn open(directory: &Path, name: &str, run: &str) -> Result<Self> {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
+        let mut group = Self {
+            directory: directory.to_path_buf(),
+            name: name.to_owned(),
+            run: run.to_owned(),
+            next_part: 1,
+            pending: Vec::new(),
+            flushed: Instant::now(),
+        };
+        let last = group.part_paths()?.into_iter().filter_map(|path| group.part_number(&path)).max();
+        group.next_part = last.unwrap_or(0) + 1;
+        Ok(group)
+    }
+
+    /// Path of the finished table.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(format!("{}.parquet", self.name))
+    }
+
+    /// Whether the finished table was made from exactly this.
+    pub fn is_complete(&self, fingerprint: &str) -> Result<bool> {
+        Ok(table::stamp(&self.path())?.is_some_and(|stamp| stamp.fingerprint == fingerprint))
+    }
+
+    /// Rows on disk by work key. Where a key occurs twice (a kill between the final rename and the clean-up), any will
+    /// do: the same work gives the same row.
+    pub fn existing(&self) -> Result<HashMap<String, R>> {
+        let mut rows = HashMap::new();
+        let finished = self.path();
+        let paths = finished.exists().then_some(finished).into_iter().chain(self.part_paths()?);
+        for path in paths {
+            rows.extend(table::read::<R>(&path)?.into_iter().map(|row| (row.work_key().to_owned(), row)));
+        }
+        Ok(rows)
+    }
+
+    /// Adds finished rows; they reach the disk when enough of them or enough time has passed.
+    pub fn append(&mut self, rows: impl IntoIterator<Item = R>) -> Result<()> {
+        self.pending.extend(rows);
+        if self.pending.len() >= FLUSH_ROWS || self.flushed.elapsed() >= FLUSH_AFTER { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes the pending rows as a part.
+    pub fn flush(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let path = self.directory.join(format!("{}.part-{:05}.parquet", self.name, self.next_part));
+        table::write(&path, &self.pending, &Stamp { run: self.run.clone(), fingerprint: String::new() })?;
+        self.next_part += 1;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Writes the finished table and removes the parts.
+    pub fn finish(&mut self, rows: &[R], fingerprint: &str) -> Result<()> {
+        let stamp = Stamp { run: self.run.clone(), fingerprint: fingerprint.to_owned() };
+        table::write(&self.path(), rows, &stamp)?;
+        self.pending.clear();
+        for path in self.part_paths()? {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn part_paths(&self) -> Result<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> =
+            files(&self.directory)?.into_iter().filter(|path| self.part_number(path).is_some()).collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn part_number(&self, path: &Path) -> Option<usize> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix(&self.name)?.strip_prefix(".part-")?.strip_suffix(".parquet")?.parse().ok()
+    }
+}
+
+/// Reads the finished groups of a table, in the given order.
+pub fn read_groups<R: Row>(directory: &Path, names: &[String]) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for name in names {
+        rows.extend(table::read::<R>(&directory.join(format!("{name}.parquet")))?);
+    }
+    Ok(rows)
+}
+
+/// Names of the finished groups of a table, sorted.
+pub fn finished_groups(directory: &Path) -> Result<Vec<String>> {
+    let name = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".parquet")?;
+        (!name.contains(".part-")).then(|| name.to_owned())
+    };
+    let mut names: Vec<String> = files(directory)?.iter().filter_map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Removes groups that are no longer part of the run, so that a glob over the directory reads only what belongs.
+pub fn remove_other_groups(directory: &Path, keep: &[String]) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for path in files(directory)? {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(stem) = name.strip_suffix(".parquet") else { continue };
+        let group = stem.split(".part-").next().unwrap_or(stem).to_owned();
+        if !keep.contains(&group) {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+            removed.push(group);
+        }
+    }
+    removed.dedup();
+    Ok(removed)
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot list `{}`", directory.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(|| format!("cannot list `{}`", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(key: &str) -> ScoreRow {
+        ScoreRow {
+            task_id: "t".into(),
+            model: "m".into(),
+            scorer: "f1".into(),
+            raw: Some(0.5),
+            normalized: Some(5.0),
+            truncated: None,
+            tokens: None,
+            tokenise_ms: None,
+            queue_ms: None,
+            infer_ms: None,
+            error: None,
+            work_key: key.into(),
+        }
+    }
+
+    #[test]
+    fn parts_survive_and_become_one_table() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let mut group = Group::open(directory.path(), "f1", "run").expect("opens");
+        group.append([row("a")]).expect("appends");
+        group.flush().expect("flushes");
+        drop(group);
+
+        let mut group = Group::open(directory.path(), "f1", "run").expect("opens again");
+        assert_eq!(group.existing().expect("reads").keys().collect::<Vec<_>>(), ["a"]);
+        group.append([row("b")]).expect("appends");
+        group.flush().expect("flushes");
+        assert!(!group.is_complete("x").expect("reads"));
+        group.finish(&[row("b"), row("a")], "x").expect("finishes");
+        assert!(group.is_complete("x").expect("reads"));
+        assert_eq!(finished_groups(directory.path()).expect("lists"), ["f1"]);
+        let keys: Vec<String> = read_groups::<ScoreRow>(directory.path(), &["f1".into()])
+            .expect("reads")
+            .into_iter()
+            .map(|row| row.work_key)
+            .collect();
+        assert_eq!(keys, ["b", "a"], "plan order, not arrival order");
+    }
+
+    #[test]
+    fn groups_that_left_the_run_are_removed() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        for name in ["old", "kept"] {
+            Group::open(directory.path(), name, "run").expect("opens").finish(&[row("a")], "x").expect("finishes");
+        }
+        assert_eq!(remove_other_groups(directory.path(), &["kept".into()]).expect("removes"), ["old"]);
+        assert_eq!(finished_groups(directory.path()).expect("lists"), ["kept"]);
+    }
+}

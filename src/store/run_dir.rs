@@ -1,0 +1,83 @@
+//! A run's directory: where each table lies, and the lock that keeps two processes from working on it at once.
+
+use anyhow::{Context, Result, bail};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// `results/<run>/`.
+pub struct RunDir {
+    root: PathBuf,
+    name: String,
+    /// Held for the life of the value; the system releases it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunDir {
+    /// Creates or opens the directory and locks it.
+    pub fn create(root: &Path) -> Result<Self> {
+        std::fs::create_dir_all(root).with_context(|| format!("cannot create `{}`", root.display()))?;
+        Self::lock(root)
+    }
+
+    /// Opens the directory of a run that was begun before.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.join("run.json").exists() {
+            bail!(
+                "`{}` is not a run: it has no run.json\nhint: `poq run experiments/quick.toml` makes one, `poq import` another",
+                root.display()
+            );
+        }
+        Self::lock(root)
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
+        let path = root.join("run.lock");
+        let lock = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("another poq is working on `{}`\nhint: wait for it", root.display()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+            }
+        }
+        let absolute = std::path::absolute(root).with_context(|| format!("cannot resolve `{}`", root.display()))?;
+        let name = absolute.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { root: root.to_path_buf(), name, _lock: lock })
+    }
+
+    /// Name of the run: the directory's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `run.json`.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// A table that is one file.
+    #[must_use]
+    pub fn table(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.parquet"))
+    }
+
+    /// `generations/`: one file per model.
+    #[must_use]
+    pub fn generations(&self) -> PathBuf {
+        self.root.join("generations")
+    }
+
+    /// `scores/`: one file per scorer.
+    #[must_use]
+    pub fn scores(&self) -> PathBuf {
+        self.root.join("scores")
+    }
+}

@@ -1,0 +1,196 @@
+//! One table, one file: row structs to Parquet and back.
+
+use super::rows::Row;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{FieldRef, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use serde_arrow::schema::{SchemaLike, TracingOptions};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Version of every table's schema; rises when a column changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const SCHEMA_KEY: &str = "poq.schema_version";
+const TABLE_KEY: &str = "poq.table";
+const FINGERPRINT_KEY: &str = "poq.fingerprint";
+const RUN_KEY: &str = "poq.run";
+
+/// Rows per row group: large enough to compress well, small enough for readers to skip.
+const ROW_GROUP_ROWS: usize = 65_536;
+
+/// What a table's metadata says of its making.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Name of the run.
+    pub run: String,
+    /// Hash of the settings and inputs; empty for unfinished parts.
+    pub fingerprint: String,
+}
+
+/// Arrow fields of a row type, derived from the struct itself.
+pub fn fields<R: Row>() -> Result<Vec<FieldRef>> {
+    let options = TracingOptions::default().strings_as_large_utf8(false).sequence_as_large_list(false);
+    Vec::<FieldRef>::from_type::<R>(options).with_context(|| format!("the schema of `{}`; this is a bug", R::TABLE))
+}
+
+/// Writes a whole table.
+pub fn write<R: Row>(path: &Path, rows: &[R], stamp: &Stamp) -> Result<()> {
+    let fields = fields::<R>()?;
+    let batch = if rows.is_empty() {
+        RecordBatch::new_empty(Arc::new(Schema::new(fields)))
+    } else {
+        serde_arrow::to_record_batch(&fields, &rows).with_context(|| format!("table `{}`", R::TABLE))?
+    };
+    write_batch(path, R::TABLE, &batch, stamp)
+}
+
+/// Writes a record batch as a table: to a temporary name first, renamed once it is whole and on disk.
+pub fn write_batch(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> Result<()> {
+    let temporary = temporary_path(path);
+    let outcome = write_file(&temporary, table, batch, stamp)
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
+        .with_context(|| format!("cannot write `{}`; what was finished before is kept", path.display()));
+    if outcome.is_err() {
+        // A half-written file helps nobody; the error that led here is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    outcome
+}
+
+fn write_file(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> Result<()> {
+    let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_created_by(concat!("poq ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![
+            entry(SCHEMA_KEY, SCHEMA_VERSION.to_string()),
+            entry(TABLE_KEY, table.to_owned()),
+            entry(FINGERPRINT_KEY, stamp.fingerprint.clone()),
+            entry(RUN_KEY, stamp.run.clone()),
+        ]))
+        .build();
+    let file = File::create(path)?;
+    let mut writer = ArrowWriter::try_new(file.try_clone()?, batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    writer.close()?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Where a table lies until it is whole.
+#[must_use]
+pub fn temporary_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+/// Reads a whole table.
+pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
+    let reader = open(path)?;
+    check_version(path, &reader)?;
+    let mut rows = Vec::new();
+    for batch in reader.build().with_context(|| format!("cannot read `{}`", path.display()))? {
+        let batch = batch.with_context(|| format!("`{}` is damaged", path.display()))?;
+        let part: Vec<R> = serde_arrow::from_record_batch(&batch)
+            .with_context(|| format!("`{}` has not the columns of table `{}`", path.display(), R::TABLE))?;
+        rows.extend(part);
+    }
+    Ok(rows)
+}
+
+/// What a table says of its making; `None` when there is no such file.
+pub fn stamp(path: &Path) -> Result<Option<Stamp>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let reader = open(path)?;
+    check_version(path, &reader)?;
+    let value = |key| metadata(&reader, key).unwrap_or_default().to_owned();
+    Ok(Some(Stamp { run: value(RUN_KEY), fingerprint: value(FINGERPRINT_KEY) }))
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("`{}` does not exist\nhint: run the stage before this one, or `poq run`", path.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    };
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .with_context(|| format!("`{}` is not a Parquet file or is damaged; delete it and run its stage again", path.display()))
+}
+
+fn metadata<'r>(reader: &'r ParquetRecordBatchReaderBuilder<File>, key: &str) -> Option<&'r str> {
+    let entries = reader.metadata().file_metadata().key_value_metadata()?;
+    entries.iter().find(|entry| entry.key == key)?.value.as_deref()
+}
+
+fn check_version(path: &Path, reader: &ParquetRecordBatchReaderBuilder<File>) -> Result<()> {
+    let version = metadata(reader, SCHEMA_KEY)
+        .ok_or_else(|| anyhow!("`{}` was not written by poq\nhint: `poq import` reads other tables", path.display()))?;
+    ensure!(
+        version == SCHEMA_VERSION.to_string(),
+        "`{}` has schema version {version}, this poq reads version {SCHEMA_VERSION}\n\
+         hint: keep the run for the poq that wrote it and use another run name",
+        path.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::rows::TaskRow;
+
+    fn task(id: &str) -> TaskRow {
+        TaskRow {
+            task_id: id.into(),
+            dataset: "d".into(),
+            task_type: "qa".into(),
+            input: "é\u{1F600}".into(),
+            question: Some("q".into()),
+            context: None,
+            reference: "a".into(),
+            references: vec!["a".into(), "b".into()],
+        }
+    }
+
+    #[test]
+    fn rows_survive_the_disk() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("tasks.parquet");
+        let stamp_in = Stamp { run: "r".into(), fingerprint: "f".into() };
+        for rows in [vec![task("1"), task("2")], vec![]] {
+            write(&path, &rows, &stamp_in).expect("writes");
+            assert_eq!(read::<TaskRow>(&path).expect("reads"), rows);
+            assert_eq!(stamp(&path).expect("reads"), Some(stamp_in.clone()));
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn foreign_and_damaged_files_are_named() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("tasks.parquet");
+        std::fs::write(&path, b"PAR1 not really").expect("write");
+        let error = format!("{:#}", read::<TaskRow>(&path).expect_err("refused"));
+        assert!(error.contains("tasks.parquet") && error.contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_old_table() {
+        let rows = vec![task("1")];
+        let error = write(Path::new("/dev/full/tasks.parquet"), &rows, &Stamp::default()).expect_err("fails");
+        assert!(format!("{error:#}").contains("what was finished before is kept"), "{error:#}");
+    }
+}
