@@ -1,0 +1,139 @@
+//! What a node costs: latency, throughput and memory, measured alone on the machine (Section 4.3).
+//!
+//! Inference nodes are timed one prompt at a time, evaluators at their own batch size; warm-up calls come first. Nothing
+//! else should run meanwhile.
+
+pub mod cost;
+pub mod machine;
+
+use crate::executor::{Limits, Quit};
+use crate::generate::{Generator, Request, milliseconds};
+use crate::score::{Evaluator, Pair};
+use crate::store::rows::ProfileRow;
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use std::time::{Duration, Instant};
+
+/// Node type of LLMs.
+pub const INFERENCE: &str = "inference";
+
+/// Node type of evaluators.
+pub const EVALUATOR: &str = "evaluator";
+
+/// Where nodes run.
+pub const DEVICE: &str = "cpu";
+
+/// Latencies per sample of one node.
+pub struct Measurement {
+    batch_size: usize,
+    samples: usize,
+    total: Duration,
+    tokens: usize,
+    /// Latency per sample in microseconds, one entry per sample.
+    histogram: Histogram<u64>,
+    peak_memory_mb: Option<f64>,
+}
+
+impl Measurement {
+    fn new(batch_size: usize) -> Result<Self> {
+        let histogram = Histogram::new(3).context("a histogram of three digits; this is a bug")?;
+        Ok(Self { batch_size, samples: 0, total: Duration::ZERO, tokens: 0, histogram, peak_memory_mb: None })
+    }
+
+    /// Adds a timed call of `rows` samples; each is charged an equal share.
+    fn record(&mut self, rows: usize, elapsed: Duration, tokens: usize) {
+        self.samples += rows;
+        self.total += elapsed;
+        self.tokens += tokens;
+        let share = elapsed.as_nanos() / (rows.max(1) as u128 * 1000);
+        // The histogram resizes itself; a latency beyond u64 microseconds cannot happen.
+        self.histogram.saturating_record_n(u64::try_from(share).unwrap_or(u64::MAX), rows as u64);
+    }
+
+    /// A row without a measurement, to be filled in by what is known.
+    pub fn empty_row(node_type: &str, node: &str) -> Result<ProfileRow> {
+        Ok(Self::new(1)?.row(node_type, node))
+    }
+
+    /// The table row; the cost norm is filled in once the whole pool is known.
+    #[must_use]
+    pub fn row(&self, node_type: &str, node: &str) -> ProfileRow {
+        let percentile = |p: f64| Some(self.histogram.value_at_quantile(p) as f64 / 1e3);
+        let seconds = self.total.as_secs_f64();
+        ProfileRow {
+            node_type: node_type.to_owned(),
+            node: node.to_owned(),
+            device: DEVICE.to_owned(),
+            batch_size: i32::try_from(self.batch_size).unwrap_or(i32::MAX),
+            samples: self.samples as i64,
+            latency_ms_mean: Some(milliseconds(self.total) / self.samples.max(1) as f64),
+            latency_ms_p50: percentile(0.50),
+            latency_ms_p95: percentile(0.95),
+            latency_ms_p99: percentile(0.99),
+            throughput: Some(self.samples as f64 / seconds),
+            tokens_per_s: Some(self.tokens as f64 / seconds),
+            peak_memory_mb: self.peak_memory_mb,
+            cost_norm: 0.0,
+            source: "measured".to_owned(),
+        }
+    }
+}
+
+/// Times a decoder at batch one over the requests, after the warm-up. A request that fails ends the measurement: a mean
+/// over some of the prompts would not be comparable between nodes.
+pub fn measure_generator(
+    generator: &mut Generator,
+    requests: &[Request],
+    warmup: usize,
+    quit: &Quit,
+) -> Result<Measurement> {
+    let mut measurement = Measurement::new(1)?;
+    for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
+        let started = Instant::now();
+        let mut rows = Vec::new();
+        generator.answer(std::slice::from_ref(request), |_| true, 1, quit, |done| {
+            rows.extend(done);
+            Ok(())
+        })?;
+        let elapsed = started.elapsed();
+        let Some(row) = rows.pop() else { bail!("interrupted") };
+        if let Some(error) = row.error {
+            bail!("task `{}` failed: {error}", row.task_id);
+        }
+        if i >= warmup {
+            measurement.record(1, elapsed, row.output_tokens.unwrap_or(0).unsigned_abs() as usize);
+        }
+    }
+    measurement.peak_memory_mb = machine::peak_memory_mb();
+    Ok(measurement)
+}
+
+/// Times an evaluator over the pairs at a batch size, after the warm-up.
+pub fn measure_evaluator(
+    evaluator: &mut Evaluator,
+    pairs: &[&Pair],
+    batch_size: usize,
+    warmup: usize,
+    quit: &Quit,
+) -> Result<Measurement> {
+    let mut measurement = Measurement::new(batch_size)?;
+    let limits = Limits { rows: batch_size, tokens: usize::MAX };
+    let batches: Vec<&[&Pair]> = pairs.chunks(batch_size).collect();
+    for (i, batch) in batches.iter().cycle().take(warmup).chain(&batches).enumerate() {
+        let started = Instant::now();
+        let mut tokens = 0;
+        let totals = evaluator.score(batch, limits, quit, |rows| {
+            tokens += rows.iter().filter_map(|row| row.tokens).map(|n| n.unsigned_abs() as usize).sum::<usize>();
+            Ok(())
+        })?;
+        let elapsed = started.elapsed();
+        if totals.interrupted {
+            bail!("interrupted");
+        }
+        if i >= warmup {
+            measurement.record(batch.len(), elapsed, tokens);
+        }
+    }
+    measurement.peak_memory_mb = machine::peak_memory_mb();
+    Ok(measurement)
+}

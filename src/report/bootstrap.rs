@@ -1,0 +1,174 @@
+//! Intervals of correlations by resampling tasks, not rows: the answers of all models to one prompt share its
+//! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by `correlations.rs`.
+
+use rand_core::Rng;
+use rand_pcg::Pcg64;
+use std::collections::HashMap;
+
+/// Resamples per interval: the ends move by about a hundredth of the interval's width between seeds.
+const RESAMPLES: usize = 2000;
+/// Fixed, so that the report of a run is the same every time.
+const SEED: u128 = 42;
+/// Fewer tasks than this are too few to resample.
+const FEWEST_TASKS: usize = 10;
+/// Share of resamples in which r must be defined for the interval to be given.
+const DEFINED: f64 = 0.95;
+
+/// Sums of one task's pairs, which add up to the sums of any resample.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sums {
+    n: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    yy: f64,
+    xy: f64,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.n += other.n;
+        self.x += other.x;
+        self.y += other.y;
+        self.xx += other.xx;
+        self.yy += other.yy;
+        self.xy += other.xy;
+    }
+
+    fn pearson(&self) -> Option<f64> {
+        let x = self.xx - self.x * self.x / self.n;
+        let y = self.yy - self.y * self.y / self.n;
+        let xy = self.xy - self.x * self.y / self.n;
+        // Below this a spread is the rounding error of a constant column.
+        let constant = x <= 1e-12 * self.xx || y <= 1e-12 * self.yy;
+        (!constant).then(|| (xy / (x * y).sqrt()).clamp(-1.0, 1.0)).filter(|r| r.is_finite())
+    }
+}
+
+/// Sums per task of the complete pairs of `x` and `y`; `tasks` names the task of each row.
+#[must_use]
+pub fn sums_by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec<Sums> {
+    let rows: Vec<(&str, f64, f64)> = tasks
+        .iter()
+        .zip(x.iter().zip(y))
+        .filter_map(|(task, (x, y))| Some((*task, super::statistics::finite(*x)?, super::statistics::finite(*y)?)))
+        .collect();
+    // Centred first, so that the squares do not drown the spread.
+    let count = rows.len() as f64;
+    let centre_x = rows.iter().map(|row| row.1).sum::<f64>() / count;
+    let centre_y = rows.iter().map(|row| row.2).sum::<f64>() / count;
+    let mut order: HashMap<&str, usize> = HashMap::new();
+    let mut sums: Vec<Sums> = Vec::new();
+    for (task, x, y) in rows {
+        let (x, y) = (x - centre_x, y - centre_y);
+        let index = *order.entry(task).or_insert(sums.len());
+        if index == sums.len() {
+            sums.push(Sums::default());
+        }
+        sums[index].add(&Sums { n: 1.0, x, y, xx: x * x, yy: y * y, xy: x * y });
+    }
+    sums
+}
+
+/// 95 % percentile intervals of Pearson's r.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intervals {
+    /// One per group, in order; null for too few tasks or an r that is rarely defined.
+    pub groups: Vec<Option<(f64, f64)>>,
+    /// Of the unweighted mean over the groups; null unless every group has one.
+    pub mean: Option<(f64, f64)>,
+}
+
+/// Resamples the tasks of every group (task type) with replacement.
+#[must_use]
+pub fn pearson_intervals(groups: &[Vec<Sums>]) -> Intervals {
+    let drawn: Vec<Option<Vec<Option<f64>>>> =
+        groups.iter().enumerate().map(|(stream, tasks)| resample(tasks, stream as u128)).collect();
+    let means = drawn.iter().cloned().collect::<Option<Vec<_>>>().filter(|groups| !groups.is_empty()).map(|groups| {
+        let mean_of = |i: usize| groups.iter().map(|r| r[i]).sum::<Option<f64>>().map(|sum| sum / groups.len() as f64);
+        (0..RESAMPLES).map(mean_of).collect()
+    });
+    Intervals {
+        groups: drawn.into_iter().map(|r| r.and_then(percentiles)).collect(),
+        mean: means.and_then(percentiles),
+    }
+}
+
+fn resample(tasks: &[Sums], stream: u128) -> Option<Vec<Option<f64>>> {
+    if tasks.len() < FEWEST_TASKS {
+        return None;
+    }
+    let mut random = Pcg64::new(SEED, stream);
+    let mut draw = || {
+        let mut total = Sums::default();
+        for _ in 0..tasks.len() {
+            let index = (u128::from(random.next_u64()) * tasks.len() as u128) >> 64;
+            total.add(&tasks[index as usize]);
+        }
+        total.pearson()
+    };
+    Some((0..RESAMPLES).map(|_| draw()).collect())
+}
+
+fn percentiles(values: Vec<Option<f64>>) -> Option<(f64, f64)> {
+    let drawn = values.len() as f64;
+    let mut defined: Vec<f64> = values.into_iter().flatten().collect();
+    if (defined.len() as f64) < DEFINED * drawn {
+        return None;
+    }
+    defined.sort_by(f64::total_cmp);
+    let last = defined.len() - 1;
+    let at = |share: f64| {
+        let place = share * last as f64;
+        let below = place.floor() as usize;
+        let above = (below + 1).min(last);
+        defined[below] + (place - below as f64) * (defined[above] - defined[below])
+    };
+    Some((at(0.025), at(0.975)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(tasks: usize, rows_per_task: usize) -> Vec<Sums> {
+        let names: Vec<String> = (0..tasks * rows_per_task).map(|row| format!("t{}", row / rows_per_task)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // A repeated task adds rows but no information: y follows x with a wobble of period seven.
+        let value = |row: usize| (row / rows_per_task) as f64;
+        let x: Vec<_> = (0..names.len()).map(|row| Some(value(row))).collect();
+        let y: Vec<_> = (0..names.len()).map(|row| Some(value(row) + 9.0 * (value(row) % 7.0))).collect();
+        sums_by_task(&names, &x, &y)
+    }
+
+    #[test]
+    fn the_interval_holds_the_estimate_and_repeats() {
+        let groups = [group(60, 1)];
+        let mut whole = Sums::default();
+        groups[0].iter().for_each(|sums| whole.add(sums));
+        let r = whole.pearson().expect("the columns vary");
+        let found = pearson_intervals(&groups);
+        let (low, high) = found.groups[0].expect("sixty tasks are enough");
+        assert!(low < r && r < high && low > 0.0 && high < 1.0, "{low} {r} {high}");
+        assert_eq!(found.mean, found.groups[0]);
+        assert_eq!(found, pearson_intervals(&groups));
+    }
+
+    #[test]
+    fn copies_of_a_row_do_not_narrow_the_interval() {
+        let width = |rows| {
+            let (low, high) = pearson_intervals(&[group(60, rows)]).groups[0].expect("sixty tasks are enough");
+            high - low
+        };
+        assert!((width(1) - width(5)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn few_tasks_and_constants_have_no_interval() {
+        assert_eq!(pearson_intervals(&[group(9, 5)]).groups, [None]);
+        let constant = sums_by_task(&["a"; 40], &[Some(0.1); 40], &[Some(1.0); 40]);
+        assert_eq!(constant.len(), 1);
+        assert_eq!(pearson_intervals(&[vec![constant[0]; 20], group(60, 1)]).mean, None);
+        assert_eq!(pearson_intervals(&[]), Intervals { groups: vec![], mean: None });
+    }
+}

@@ -1,0 +1,193 @@
+//! Rows for tests: a run small enough to check by hand. Two LLMs answer twelve questions and twelve articles; `good`
+//! is right more often and cheaper, one evaluator follows F1 exactly, one is constant on questions.
+
+use super::{Identity, Inputs, Report, build};
+use crate::settings::Settings;
+use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+
+pub(super) fn identity() -> Identity {
+    Identity {
+        name: "small".into(),
+        directory: "results/small".into(),
+        poq_version: "0.1.0".into(),
+        started: "2026-08-01T10:00:00Z".into(),
+        machine: "2 cores, 23 GB".into(),
+        runtime: "ONNX Runtime 1.31.1, CPU".into(),
+        seed: 42,
+    }
+}
+
+pub(super) fn settings() -> Settings {
+    let text =
+        "name = 'small'\n[generation]\nmodels = ['good', 'slow']\n[scoring]\nevaluators = ['follower', 'flat']\n";
+    toml::from_str(text).expect("the settings are valid")
+}
+
+pub(super) fn task(id: &str, task_type: &str) -> TaskRow {
+    TaskRow {
+        task_id: id.into(),
+        dataset: format!("{task_type}_set"),
+        task_type: task_type.into(),
+        input: format!("input of {id}"),
+        question: None,
+        context: None,
+        reference: format!("reference of {id}"),
+        references: vec![format!("reference of {id}")],
+    }
+}
+
+pub(super) fn answer(task_id: &str, model: &str) -> GenerationRow {
+    GenerationRow {
+        task_id: task_id.into(),
+        model: model.into(),
+        prompt: None,
+        output_raw: Some("an answer".into()),
+        output: Some("an answer".into()),
+        prompt_tokens: Some(100),
+        output_tokens: Some(20),
+        finish_reason: Some("stop".into()),
+        latency_ms: Some(250.0),
+        batch_rows: Some(8),
+        seed: Some(7),
+        error: None,
+        work_key: String::new(),
+    }
+}
+
+pub(super) fn failed_answer(task_id: &str, model: &str) -> GenerationRow {
+    GenerationRow {
+        output_raw: None,
+        output: None,
+        output_tokens: None,
+        finish_reason: None,
+        latency_ms: None,
+        error: Some("the prompt is too long".into()),
+        ..answer(task_id, model)
+    }
+}
+
+pub(super) fn score(task_id: &str, model: &str, scorer: &str, raw: f64, normalized: f64) -> ScoreRow {
+    ScoreRow {
+        task_id: task_id.into(),
+        model: model.into(),
+        scorer: scorer.into(),
+        raw: Some(raw),
+        normalized: Some(normalized),
+        truncated: None,
+        tokens: None,
+        tokenise_ms: None,
+        queue_ms: None,
+        infer_ms: None,
+        error: None,
+        work_key: String::new(),
+    }
+}
+
+pub(super) fn profile(node_type: &str, node: &str, batch_size: i32, latency_ms: f64) -> ProfileRow {
+    ProfileRow {
+        node_type: node_type.into(),
+        node: node.into(),
+        device: "cpu".into(),
+        batch_size,
+        samples: 100,
+        latency_ms_mean: Some(latency_ms),
+        latency_ms_p50: None,
+        latency_ms_p95: None,
+        latency_ms_p99: None,
+        throughput: Some(1000.0 / latency_ms),
+        tokens_per_s: None,
+        peak_memory_mb: None,
+        cost_norm: 0.0,
+        source: "measured".into(),
+    }
+}
+
+pub(super) fn reward(node_type: &str, node: &str, avg_reward: f64, cost_norm: f64) -> RewardRow {
+    RewardRow {
+        node_type: node_type.into(),
+        node: node.into(),
+        avg_reward: Some(avg_reward),
+        stderr: Some(0.002),
+        ci_low: Some(avg_reward - 0.004),
+        ci_high: Some(avg_reward + 0.004),
+        expected_reward: Some(avg_reward - 0.001),
+        z: Some(0.5),
+        avg_latency_ms: Some(500.0 + 1000.0 * cost_norm),
+        cost_norm,
+        jobs: 50_123,
+        replicates: 20,
+    }
+}
+
+/// The tables of a run, owned.
+pub(super) struct Run {
+    pub identity: Identity,
+    pub settings: Settings,
+    pub tasks: Vec<TaskRow>,
+    pub generations: Vec<GenerationRow>,
+    pub scores: Vec<ScoreRow>,
+    pub profile: Vec<ProfileRow>,
+    pub rewards: Vec<RewardRow>,
+}
+
+impl Run {
+    pub(super) fn report(&self) -> Report {
+        let inputs = Inputs {
+            identity: &self.identity,
+            settings: &self.settings,
+            tasks: &self.tasks,
+            generations: &self.generations,
+            scores: &self.scores,
+            profile: &self.profile,
+            rewards: &self.rewards,
+        };
+        build(&inputs).expect("the tables agree")
+    }
+}
+
+/// The whole run described above. F1 of task i is i mod 5 for `slow` and i mod 5 plus 4 for `good`, out of 10.
+pub(super) fn small_run() -> Run {
+    let types = ["qa", "summarization"];
+    let ids: Vec<(String, &str)> =
+        types.iter().flat_map(|kind| (0..12).map(move |i| (format!("{kind}_{i}"), *kind))).collect();
+    let tasks: Vec<TaskRow> = ids.iter().map(|(id, kind)| task(id, kind)).collect();
+    let mut generations = Vec::new();
+    let mut scores = Vec::new();
+    for model in ["good", "slow"] {
+        for (index, (id, kind)) in ids.iter().enumerate() {
+            let mut row = answer(id, model);
+            if model == "slow" && index % 2 == 0 {
+                row.finish_reason = Some("length".into());
+                row.output_tokens = Some(128);
+            }
+            generations.push(row);
+            let f1 = (index % 12 % 5) as f64 + if model == "good" { 4.0 } else { 0.0 };
+            let exact = f64::from(u8::from(f1 >= 8.0));
+            scores.push(score(id, model, "f1", f1 / 10.0, f1));
+            scores.push(score(id, model, "exact_match", exact, exact * 10.0));
+            scores.push(score(id, model, "follower", f1 * 2.0 - 3.0, f1 * 10.0 / 8.0));
+            let flat = if *kind == "qa" { 0.5 } else { -f1 };
+            scores.push(score(id, model, "flat", flat, if *kind == "qa" { 5.0 } else { 10.0 - f1 * 10.0 / 8.0 }));
+        }
+    }
+    Run {
+        identity: identity(),
+        settings: settings(),
+        tasks,
+        generations,
+        scores,
+        profile: vec![
+            profile("inference", "good", 8, 90.0),
+            profile("inference", "good", 1, 500.0),
+            profile("inference", "slow", 1, 1500.0),
+            profile("evaluator", "follower", 32, 0.9),
+            profile("evaluator", "flat", 32, 5.9),
+        ],
+        rewards: vec![
+            reward("inference", "good", 0.6, 0.0),
+            reward("inference", "slow", 0.2, 1.0),
+            reward("evaluator", "follower", 0.85, 0.0),
+            reward("evaluator", "flat", 0.5, 1.0),
+        ],
+    }
+}

@@ -1,0 +1,72 @@
+//! Quality and cost per LLM, as two tables: against the references and their cost, and in the evaluators' eyes.
+
+use super::missing;
+use crate::report::document::{Block, Table};
+use crate::report::format::{count, estimate, fixed, milliseconds, percent};
+use crate::report::missing::Section;
+use crate::report::sections::Report;
+
+/// Quality and cost per LLM.
+pub(super) fn quality(report: &Report) -> Vec<Block> {
+    let mut blocks = vec![Block::section("Quality and cost per LLM")];
+    blocks.extend(missing(report, Section::Quality));
+    if report.quality.is_empty() {
+        return blocks;
+    }
+    blocks.push(Block::paragraph(
+        "F1 is the mean over answers, 0 to 10, ± its 95 % interval. Latency is the profile's mean per answer, one \
+         prompt at a time. \"At limit\" is the share of answers cut off at the limit on new tokens: such an LLM is \
+         slower and loses F1 for the same reason, so read the two together.",
+    ));
+    blocks.push(Block::Table(references(report)));
+    if report.quality.iter().any(|row| !row.evaluators.is_empty()) {
+        blocks.push(Block::paragraph(
+            "Mean normalised score per evaluator, 0 to 10. The scale is min-max over the answers of this run, so it \
+             ranks LLMs within the run and means nothing outside it.",
+        ));
+        blocks.push(Block::Table(evaluators(report)));
+    }
+    blocks
+}
+
+fn references(report: &Report) -> Table {
+    let types: Vec<&str> = report.counts.tasks_by_type.iter().map(|part| part.task_type.as_str()).collect();
+    let several = types.len() > 1;
+    let mut headings = vec!["LLM".to_owned()];
+    headings.extend(types.iter().map(|task_type| format!("F1 {task_type}")));
+    if several {
+        headings.push("F1 over tasks".into());
+    }
+    let others = ["Exact match (qa)", "Latency (ms)", "F1 per second", "New tokens", "At limit", "Answers", "Failed"];
+    headings.extend(others.map(Into::into));
+    let mut table = Table::new(1, headings);
+    for row in &report.quality {
+        let mut cells = vec![row.model.clone()];
+        cells.extend(row.by_task.iter().map(|task| estimate(&task.f1, 2)));
+        if several {
+            cells.push(estimate(&row.f1, 2));
+        }
+        cells.extend([
+            percent(row.exact_match_share),
+            milliseconds(row.latency_ms),
+            fixed(row.f1_per_second, 2),
+            fixed(row.mean_output_tokens, 1),
+            percent(row.length_stop_share),
+            count(row.answers as u64),
+            count(row.failed as u64),
+        ]);
+        table.row(cells);
+    }
+    table
+}
+
+fn evaluators(report: &Report) -> Table {
+    let names = report.quality.first().map(|row| &row.evaluators[..]).unwrap_or_default();
+    let headings = std::iter::once("LLM").chain(names.iter().map(|mean| mean.evaluator.as_str()));
+    let mut table = Table::new(1, headings);
+    for row in &report.quality {
+        let scores = row.evaluators.iter().map(|mean| estimate(&mean.score, 2));
+        table.row(std::iter::once(row.model.clone()).chain(scores));
+    }
+    table
+}

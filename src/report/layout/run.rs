@@ -1,0 +1,125 @@
+//! The opening of the report and Table 4 for this run.
+
+use super::missing;
+use crate::report::document::{Block, Table};
+use crate::report::format::{NONE, count, estimate, evaluators_per_round, fixed, milliseconds, plural, plus_minus};
+use crate::report::missing::Section;
+use crate::report::sections::Report;
+use crate::store::rows::RewardRow;
+
+/// Title, identity, counts, the findings in short and the warnings.
+pub(super) fn opening(report: &Report) -> Vec<Block> {
+    let identity = &report.identity;
+    let mut blocks = vec![
+        Block::Heading(1, format!("poq report: {}", identity.name)),
+        Block::Facts(vec![
+            ("Run", format!("{}, started {}, seed {}", identity.directory, identity.started, identity.seed)),
+            ("Machine", identity.machine.clone()),
+            ("Runtime", format!("{}; poq {}", identity.runtime, identity.poq_version)),
+            ("Tasks", tasks(report)),
+            ("Answers", count(report.counts.answers as u64)),
+            ("Failed rows", failures(report)),
+        ]),
+    ];
+    blocks.extend(missing(report, Section::Corpus));
+    let findings = findings(report);
+    if !findings.is_empty() {
+        blocks.extend([Block::section("In short"), Block::List(findings)]);
+    }
+    if !report.warnings.is_empty() {
+        let points = report.warnings.iter().map(|warning| warning.text.clone()).collect();
+        blocks.extend([Block::section("Before you quote a number"), Block::List(points)]);
+    }
+    blocks
+}
+
+fn tasks(report: &Report) -> String {
+    let by_type = report.counts.tasks_by_type.iter();
+    let parts: Vec<String> = by_type
+        .map(|part| format!("{} {} ({})", count(part.tasks as u64), part.task_type, part.datasets.join(", ")))
+        .collect();
+    if parts.is_empty() { "none".into() } else { parts.join(", ") }
+}
+
+fn failures(report: &Report) -> String {
+    let tables = report.counts.tables.iter();
+    let parts: Vec<String> = tables
+        .map(|table| format!("{} of {} {}", count(table.failed as u64), count(table.rows as u64), table.table))
+        .collect();
+    parts.join(", ")
+}
+
+fn findings(report: &Report) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (node_type, what) in [("inference", "LLM"), ("evaluator", "evaluator")] {
+        let of_type = report.rewards.iter().filter(|row| row.node_type == node_type && row.avg_reward.is_some());
+        if let Some(row) = of_type.max_by(|a, b| a.avg_reward.unwrap_or(0.0).total_cmp(&b.avg_reward.unwrap_or(0.0))) {
+            findings.push(format!("Best paid {what}: `{}`, {} per job.", row.node, reward(row)));
+        }
+    }
+    let with_f1 = report.quality.iter().filter_map(|row| Some((row.f1.value?, row)));
+    if let Some((_, row)) = with_f1.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        findings.push(format!("Highest F1: `{}`, {} of 10.", row.model, estimate(&row.f1, 2)));
+    }
+    let per_second = report.quality.iter().filter_map(|row| Some((row.f1_per_second?, row)));
+    if let Some((value, row)) = per_second.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        findings.push(format!("Most F1 per second: `{}`, {}.", row.model, fixed(Some(value), 2)));
+    }
+    let followers = report.correlations.iter().filter_map(|row| Some((row.mean_over_tasks.value?, row)));
+    if let Some((r, row)) = followers.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        findings.push(format!(
+            "Evaluator that follows F1 most closely: `{}`, mean correlation {} over {}.",
+            row.evaluator,
+            fixed(Some(r), 2),
+            plural(row.by_task.len(), "task type")
+        ));
+    }
+    findings
+}
+
+/// Table 4 for this run.
+pub(super) fn rewards(report: &Report) -> Vec<Block> {
+    let mut blocks = vec![Block::section("Rewards (Table 4 for this run)")];
+    blocks.extend(missing(report, Section::Rewards));
+    if report.rewards.is_empty() {
+        return blocks;
+    }
+    let settings = &report.simulation;
+    blocks.push(Block::paragraph(format!(
+        "{} of {}; α_F = {}, β_F = {}, α_M = {}, β_M = {}, {}. The reward is the mean per job in normalised units, ± \
+         its 95 % interval over replicates; \"expected\" is its closed form and z their difference in standard errors. \
+         Cost is the latency scaled to 0 (the fastest node of its type) to 1 (the slowest). Inference and evaluator \
+         rewards are on different scales.",
+        plural(settings.replicates as usize, "replicate"),
+        plural(usize::try_from(settings.rounds).unwrap_or(usize::MAX), "round"),
+        settings.alpha_f,
+        settings.beta_f,
+        settings.alpha_m,
+        settings.beta_m,
+        evaluators_per_round(settings.k),
+    )));
+    let headings = ["Type", "Node", "Avg reward", "Expected", "z", "Latency (ms)", "Cost", "Jobs"];
+    let mut table = Table::new(2, headings);
+    for row in &report.rewards {
+        table.row([
+            row.node_type.clone(),
+            row.node.clone(),
+            reward(row),
+            fixed(row.expected_reward, 3),
+            fixed(row.z, 1),
+            milliseconds(row.avg_latency_ms),
+            fixed(Some(row.cost_norm), 3),
+            count(row.jobs),
+        ]);
+    }
+    blocks.push(Block::Table(table));
+    if report.rewards.iter().any(|row| row.avg_reward.is_none()) {
+        blocks.push(Block::paragraph(format!("{NONE} means there is no value: the node never had a job.")));
+    }
+    blocks
+}
+
+fn reward(row: &RewardRow) -> String {
+    let half_width = row.ci_low.zip(row.ci_high).map(|(low, high)| (high - low) / 2.0);
+    plus_minus(row.avg_reward, half_width, 3)
+}

@@ -1,0 +1,94 @@
+//! The last stage: what the tables of a run mean. Reads rows, never a model and never a file; every function is pure.
+//!
+//! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown` and
+//! `to_text` render it. Called by the `report` and `run` commands.
+
+mod bootstrap;
+mod comparison;
+mod correlations;
+mod counts;
+mod document;
+mod format;
+mod join;
+mod layout;
+mod metrics;
+mod missing;
+mod paper;
+mod quality;
+mod render;
+mod sections;
+pub mod statistics;
+mod warnings;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod report_tests;
+
+pub use comparison::{CorrelationPair, Correlations, Pairing, PaperComparison, Payment, RewardPair};
+pub use correlations::{EvaluatorCorrelation, TaskCorrelation};
+pub use counts::{Counts, TableCount, TaskCount};
+pub use metrics::metrics;
+pub use missing::{Missing, Section};
+pub use quality::{EvaluatorMean, ModelQuality, TaskQuality};
+pub use render::{to_markdown, to_text};
+pub use sections::{Identity, REPORT_VERSION, Report};
+pub use warnings::Warning;
+
+use crate::settings::Settings;
+use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+use anyhow::Result;
+use join::{Joined, distinct};
+
+/// The tables of a run and the settings they were made with; a table that does not exist yet is an empty slice.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Which run this is.
+    pub identity: &'a Identity,
+    /// Resolved settings.
+    pub settings: &'a Settings,
+    /// `tasks`.
+    pub tasks: &'a [TaskRow],
+    /// `generations`.
+    pub generations: &'a [GenerationRow],
+    /// `scores`.
+    pub scores: &'a [ScoreRow],
+    /// `profile`.
+    pub profile: &'a [ProfileRow],
+    /// `rewards`.
+    pub rewards: &'a [RewardRow],
+}
+
+impl Inputs<'_> {
+    /// Task types in order of first appearance.
+    fn task_types(&self) -> Vec<&str> {
+        distinct(self.tasks.iter().map(|task| task.task_type.as_str()))
+    }
+
+    /// The profile row that the report quotes for a node: Section 4.3 measures inference at batch size one, so the
+    /// smallest batch size wins.
+    fn profile_of(&self, node_type: &str, node: &str) -> Option<&ProfileRow> {
+        let of_node = |row: &&ProfileRow| row.node_type == node_type && row.node == node;
+        self.profile.iter().filter(of_node).min_by_key(|row| row.batch_size)
+    }
+}
+
+/// Computes the report of a run, however far the run has come. Fails only on tables that contradict themselves.
+pub fn build(inputs: &Inputs) -> Result<Report> {
+    let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores)?;
+    let task_types = inputs.task_types();
+    let correlations = correlations::correlations(&joined, &task_types);
+    let quality = quality::quality(inputs, &joined, &task_types);
+    Ok(Report {
+        report_version: REPORT_VERSION,
+        identity: inputs.identity.clone(),
+        counts: counts::counts(inputs, &joined, &task_types),
+        simulation: inputs.settings.simulation.clone(),
+        rewards: inputs.rewards.to_vec(),
+        paper: comparison::comparison(inputs, &correlations),
+        warnings: warnings::warnings(inputs, &joined, &task_types),
+        missing: missing::missing(inputs, &joined, &task_types),
+        correlations,
+        quality,
+    })
+}

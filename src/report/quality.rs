@@ -1,0 +1,108 @@
+//! Figure 5 for this run, as numbers: what each LLM's answers are worth, what they cost, and how long they are. Length
+//! stands beside both because an LLM that never stops is slower and, on short answers, punished by F1 (RESEARCH 2.4).
+
+use super::Inputs;
+use super::counts::is_failed;
+use super::join::{EXACT_MATCH, F1, Joined, ScorerColumn};
+use super::statistics::{Estimate, mean};
+use serde::{Deserialize, Serialize};
+
+/// Quality and cost of one inference node. Means skip missing values; "over tasks" is the unweighted mean over task
+/// types, null unless every type of the run has a value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelQuality {
+    /// Node key of the inference node.
+    pub model: String,
+    /// Mean F1 over tasks, 0..10.
+    pub f1: Estimate,
+    /// Per task type.
+    pub by_task: Vec<TaskQuality>,
+    /// Share of the answers to `qa` tasks that match a reference exactly, 0..1; null without such tasks.
+    pub exact_match_share: Option<f64>,
+    /// Mean normalised score per evaluator, over tasks.
+    pub evaluators: Vec<EvaluatorMean>,
+    /// Mean latency per answer from the profile, in ms.
+    pub latency_ms: Option<f64>,
+    /// Whether that latency was `measured`, `given` or `imported`.
+    pub latency_source: Option<String>,
+    /// Mean F1 over tasks per second of latency.
+    pub f1_per_second: Option<f64>,
+    /// Mean tokens generated per answer.
+    pub mean_output_tokens: Option<f64>,
+    /// Share of answers that ran into the limit on new tokens, 0..1.
+    pub length_stop_share: Option<f64>,
+    /// Answers, failed ones left out.
+    pub answers: usize,
+    /// Rows without an answer.
+    pub failed: usize,
+}
+
+/// One inference node on one type of task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskQuality {
+    /// `qa` or `summarization`.
+    pub task_type: String,
+    /// Mean F1, 0..10.
+    pub f1: Estimate,
+}
+
+/// What one evaluator thinks of one inference node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluatorMean {
+    /// Node key of the evaluator.
+    pub evaluator: String,
+    /// Mean normalised score over tasks, 0..10.
+    pub score: Estimate,
+}
+
+pub(super) fn quality(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> Vec<ModelQuality> {
+    joined.models().into_iter().map(|model| of_model(inputs, joined, task_types, model)).collect()
+}
+
+fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) -> ModelQuality {
+    let own = |row: &usize| joined.generations[*row].model == model;
+    let rows: Vec<usize> = (0..joined.generations.len()).filter(own).collect();
+    let of_type = |task_type: &str| joined.answers_of_type(task_type).into_iter().filter(own).collect::<Vec<_>>();
+    let by_type: Vec<Vec<usize>> = task_types.iter().map(|task_type| of_type(task_type)).collect();
+    let means = |scorer: &ScorerColumn| {
+        let scores = scorer.normalized();
+        by_type.iter().map(|rows| Estimate::of_mean(&present(&scores, rows))).collect::<Vec<_>>()
+    };
+
+    let f1_by_task = joined.scorer(F1).map_or_else(|| vec![Estimate::default(); task_types.len()], means);
+    let f1 = Estimate::average(&f1_by_task);
+    let exact_match = joined.scorer(EXACT_MATCH).and_then(|scorer| mean(&present(&scorer.raw(), &of_type("qa"))));
+    let profile = inputs.profile_of("inference", model);
+    let latency_ms = profile.and_then(|row| row.latency_ms_mean);
+    let answered: Vec<_> = rows.iter().map(|row| &joined.generations[*row]).filter(|row| !is_failed(row)).collect();
+    let tokens: Vec<f64> = answered.iter().filter_map(|row| row.output_tokens.map(f64::from)).collect();
+    let stops: Vec<f64> = answered
+        .iter()
+        .filter_map(|row| row.finish_reason.as_deref().map(|reason| f64::from(u8::from(reason == "length"))))
+        .collect();
+    ModelQuality {
+        model: model.into(),
+        f1,
+        by_task: task_types
+            .iter()
+            .zip(f1_by_task)
+            .map(|(task_type, f1)| TaskQuality { task_type: (*task_type).into(), f1 })
+            .collect(),
+        exact_match_share: exact_match,
+        evaluators: joined
+            .evaluators()
+            .map(|scorer| EvaluatorMean { evaluator: scorer.name.into(), score: Estimate::average(&means(scorer)) })
+            .collect(),
+        latency_ms,
+        latency_source: profile.map(|row| row.source.clone()),
+        f1_per_second: f1.value.zip(latency_ms).filter(|(_, ms)| *ms > 0.0).map(|(f1, ms)| f1 / (ms / 1000.0)),
+        mean_output_tokens: mean(&tokens),
+        length_stop_share: mean(&stops),
+        answers: answered.len(),
+        failed: rows.len() - answered.len(),
+    }
+}
+
+fn present(values: &[Option<f64>], rows: &[usize]) -> Vec<f64> {
+    rows.iter().filter_map(|row| values[*row]).collect()
+}

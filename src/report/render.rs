@@ -1,0 +1,138 @@
+//! The report as Markdown (`report.md`) and as plain text for a terminal, at most 100 columns wide. Both walk the same
+//! blocks, so they say the same.
+
+use super::document::{Align, Block, Table};
+use super::layout::blocks;
+use super::sections::Report;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+
+/// Width of the plain text, in columns.
+const WIDTH: usize = 100;
+
+/// The report as GitHub-flavoured Markdown.
+#[must_use]
+pub fn to_markdown(report: &Report) -> String {
+    join(blocks(report).iter().map(markdown))
+}
+
+/// The report as aligned plain text, 100 columns wide, without colour.
+#[must_use]
+pub fn to_text(report: &Report) -> String {
+    join(blocks(report).iter().map(text))
+}
+
+fn join(blocks: impl Iterator<Item = String>) -> String {
+    let mut whole = blocks.collect::<Vec<_>>().join("\n\n");
+    whole.push('\n');
+    whole
+}
+
+fn markdown(block: &Block) -> String {
+    match block {
+        Block::Heading(level, title) => format!("{} {title}", "#".repeat(usize::from(*level))),
+        Block::Paragraph(text) => text.clone(),
+        Block::Facts(facts) => {
+            let lines = facts.iter().map(|(name, value)| format!("- **{name}**: {value}"));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        Block::List(points) => points.iter().map(|point| format!("- {point}")).collect::<Vec<_>>().join("\n"),
+        Block::Table(table) => markdown_table(table),
+    }
+}
+
+fn markdown_table(table: &Table) -> String {
+    let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+    let escape = |cell: &String| cell.replace('|', "\\|").replace('\n', " ");
+    let rule = |align: &Align| if *align == Align::Right { "--:" } else { "---" }.to_owned();
+    let mut lines = vec![
+        line(&mut table.columns.iter().map(|(heading, _)| escape(heading))),
+        line(&mut table.columns.iter().map(|(_, align)| rule(align))),
+    ];
+    lines.extend(table.rows.iter().map(|row| line(&mut row.iter().map(escape))));
+    lines.join("\n")
+}
+
+fn text(block: &Block) -> String {
+    match block {
+        Block::Heading(1, title) => format!("{title}\n{}", "=".repeat(title.chars().count())),
+        Block::Heading(_, title) => format!("{title}\n{}", "-".repeat(title.chars().count())),
+        Block::Paragraph(text) => wrap(text, "", ""),
+        Block::Facts(facts) => {
+            let widest = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            let margin = " ".repeat(widest + 2);
+            let lines = facts.iter().map(|(name, value)| wrap(value, &format!("{name:<widest$}  "), &margin));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        Block::List(points) => points.iter().map(|point| wrap(point, "- ", "  ")).collect::<Vec<_>>().join("\n"),
+        Block::Table(table) => text_table(table),
+    }
+}
+
+fn text_table(table: &Table) -> String {
+    let mut drawn = comfy_table::Table::new();
+    drawn
+        .load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')))
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH as u16)
+        .set_header(table.columns.iter().map(|(heading, _)| heading))
+        .add_rows(&table.rows);
+    for (index, (_, align)) in table.columns.iter().enumerate() {
+        if let Some(column) = drawn.column_mut(index) {
+            column.set_padding((0, 2));
+            column.set_cell_alignment(match align {
+                Align::Left => CellAlignment::Left,
+                Align::Right => CellAlignment::Right,
+            });
+        }
+    }
+    drawn.trim_fmt()
+}
+
+/// Breaks text at spaces so that no line is wider than [`WIDTH`], unless a single word is.
+fn wrap(text: &str, first: &str, rest: &str) -> String {
+    let mut lines = Vec::new();
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, rest.to_owned()));
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    lines.push(line);
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_between_words_and_indented() {
+        let text = wrap(&"word ".repeat(40), "- ", "  ");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
+        assert!(lines[0].starts_with("- word") && lines[1].starts_with("  word"));
+        assert_eq!(wrap("", "- ", "  "), "- ");
+    }
+
+    #[test]
+    fn markdown_cells_cannot_break_their_table() {
+        let mut table = Table::new(1, ["a", "b"]);
+        table.row(["x|y\nz".into(), "1".into()]);
+        assert_eq!(markdown_table(&table), "| a | b |\n| --- | --: |\n| x\\|y z | 1 |");
+    }
+
+    #[test]
+    fn a_wide_text_table_is_folded_into_the_width() {
+        let mut table = Table::new(1, (0..12).map(|column| format!("heading number {column}")));
+        table.row((0..12).map(|column| format!("value {column}")));
+        assert!(text_table(&table).lines().all(|line| line.chars().count() <= WIDTH));
+    }
+}

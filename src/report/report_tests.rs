@@ -1,0 +1,261 @@
+//! Whole reports: the numbers of a small run checked by hand, the JSON shape, and runs that have not come far.
+
+use super::fixtures::{Run, failed_answer, small_run};
+use super::*;
+use serde_json::Value;
+
+fn close(actual: Option<f64>, expected: f64) {
+    let actual = actual.expect("there is a value");
+    assert!((actual - expected).abs() < 1e-9, "{actual} is not {expected}");
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    report.warnings.iter().map(|warning| warning.code.as_str()).collect()
+}
+
+/// Both renderings of a report, checked for what always holds.
+fn rendered(report: &Report) -> (String, String) {
+    let (markdown, text) = (to_markdown(report), to_text(report));
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "a line is too wide:\n{text}");
+    assert!(text.lines().all(|line| line == line.trim_end()), "a line ends in spaces");
+    for page in [&markdown, &text] {
+        assert!(page.contains("not a reproduction"));
+        assert!(!page.contains("NaN") && !page.contains("inf "), "{page}");
+        assert!(page.ends_with('\n') && !page.ends_with("\n\n"));
+    }
+    (markdown, text)
+}
+
+#[test]
+fn quality_and_cost_follow_from_the_rows() {
+    let report = small_run().report();
+    let good = &report.quality[0];
+    // F1 of twelve tasks: 0 1 2 3 4 0 1 2 3 4 0 1, sum 21, plus 4 each.
+    close(good.f1.value, 21.0 / 12.0 + 4.0);
+    assert_eq!(good.f1.n, 24);
+    close(good.by_task[1].f1.value, 5.75);
+    assert!(good.f1.half_width() < good.by_task[0].f1.half_width());
+    close(good.exact_match_share, 2.0 / 12.0);
+    close(good.latency_ms, 500.0);
+    close(good.f1_per_second, 11.5);
+    close(good.evaluators[0].score.value, 5.75 * 10.0 / 8.0);
+    let slow = &report.quality[1];
+    close(slow.mean_output_tokens, 74.0);
+    close(slow.length_stop_share, 0.5);
+    assert_eq!((slow.answers, slow.failed), (24, 0));
+    assert_eq!(report.counts.tasks_by_type[1].datasets, ["summarization_set"]);
+}
+
+#[test]
+fn correlations_per_task_and_averaged() {
+    let report = small_run().report();
+    let [follower, flat] = &report.correlations[..] else { panic!("there are two evaluators") };
+    close(follower.by_task[0].pearson.value, 1.0);
+    close(follower.mean_over_tasks.value, 1.0);
+    close(follower.fisher_z_mean, 1.0);
+    assert_eq!((follower.by_task[0].pearson.n, follower.mean_over_tasks.n), (24, 48));
+    assert!(follower.by_task[0].pearson.ci_low.is_some_and(|low| low > 0.999));
+    assert_eq!(flat.by_task[0].pearson.value, None);
+    close(flat.by_task[1].pearson.value, -1.0);
+    close(flat.by_task[1].spearman, -1.0);
+    assert_eq!((flat.mean_over_tasks.value, flat.mean_over_tasks.ci_low, flat.fisher_z_mean), (None, None, None));
+    assert_eq!(codes(&report), ["constant_evaluator"]);
+    assert!(report.warnings[0].text.starts_with("`flat` gives every `qa` answer the same score"));
+}
+
+#[test]
+fn the_whole_report_is_rendered() {
+    let report = small_run().report();
+    assert_eq!(report.missing, []);
+    let (markdown, text) = rendered(&report);
+    for line in [
+        "# poq report: small",
+        "- **Run**: results/small, started 2026-08-01T10:00:00Z, seed 42",
+        "- **Tasks**: 12 qa (qa_set), 12 summarization (summarization_set)",
+        "- **Failed rows**: 0 of 48 generations, 0 of 192 scores",
+        "- Best paid LLM: `good`, 0.600 ± 0.004 per job.",
+        "| inference | good | 0.600 ± 0.004 | 0.599 | 0.5 | 500.0 | 0.000 | 50,123 |",
+        "| flat | qa | – | – | – | 24 |",
+        "| follower | mean of tasks | 1.00 | 1.00 to 1.00 | – | 48 |",
+        "| llama_3_2_3b | 0.623 | 1077.7 | 0.000 | good | 0.600 | 500.0 | 0.000 |",
+        "| phi3_mini_4k | 0.126 | 2409.3 | 1.000 | – | – | – | – |",
+        "| sts_stsb | 0.66 | 0.29 | follower | 1.00 |",
+    ] {
+        assert!(markdown.lines().any(|found| found == line), "`{line}` is not in:\n{markdown}");
+    }
+    let quality = markdown.lines().find(|line| line.starts_with("| good | 5.75 ±")).expect("the row is there");
+    assert!(quality.ends_with("| 16.7 % | 500.0 | 11.50 | 20.0 | 0.0 % | 24 | 0 |"), "{quality}");
+    assert!(text.starts_with("poq report: small\n=================\n"));
+    assert!(text.contains("inference  good      0.600 ± 0.004"), "{text}");
+    assert!(markdown.contains("different models, data and hardware"));
+}
+
+#[test]
+fn the_json_shape_is_kept_and_comes_back() {
+    let report = small_run().report();
+    let json = serde_json::to_string(&report).expect("a report can be written");
+    assert_eq!(serde_json::from_str::<Report>(&json).expect("and read"), report);
+    let value: Value = serde_json::from_str(&json).expect("it is JSON");
+    let keys = |value: &Value| -> Vec<String> { value.as_object().expect("it is an object").keys().cloned().collect() };
+    let sorted = |mut names: Vec<&str>| -> Vec<String> {
+        names.sort_unstable();
+        names.into_iter().map(Into::into).collect()
+    };
+    let check = |value: &Value, names: Vec<&str>| assert_eq!(keys(value), sorted(names));
+    check(
+        &value,
+        vec![
+            "report_version",
+            "identity",
+            "counts",
+            "simulation",
+            "rewards",
+            "correlations",
+            "quality",
+            "paper",
+            "warnings",
+            "missing",
+        ],
+    );
+    check(&value["identity"], vec!["name", "directory", "poq_version", "started", "machine", "runtime", "seed"]);
+    check(&value["counts"], vec!["tasks", "tasks_by_type", "answers", "tables"]);
+    check(&value["counts"]["tables"][0], vec!["table", "rows", "failed"]);
+    check(&value["correlations"][0], vec!["evaluator", "reference", "by_task", "mean_over_tasks", "fisher_z_mean"]);
+    check(&value["correlations"][0]["by_task"][0], vec!["task_type", "pearson", "spearman"]);
+    check(&value["correlations"][0]["mean_over_tasks"], vec!["value", "ci_low", "ci_high", "n"]);
+    check(
+        &value["quality"][0],
+        vec![
+            "model",
+            "f1",
+            "by_task",
+            "exact_match_share",
+            "evaluators",
+            "latency_ms",
+            "latency_source",
+            "f1_per_second",
+            "mean_output_tokens",
+            "length_stop_share",
+            "answers",
+            "failed",
+        ],
+    );
+    check(&value["paper"], vec!["source", "caution", "differences", "rewards", "correlations"]);
+    check(&value["paper"]["rewards"][0], vec!["node_type", "paired_by", "paper", "ours"]);
+    check(&value["paper"]["correlations"][0]["paper"], vec!["evaluator", "f1", "judge"]);
+    check(&value["warnings"][0], vec!["code", "text"]);
+    assert_eq!(value["paper"]["rewards"][0]["paired_by"], "rank");
+    assert_eq!(value["rewards"][0]["avg_reward"], 0.6);
+    assert_eq!(value["correlations"][1]["fisher_z_mean"], Value::Null);
+}
+
+#[test]
+fn nodes_of_the_paper_pool_meet_their_own_values() {
+    let mut run = small_run();
+    run.rewards[0].node = "phi3_mini_4k".into();
+    let report = run.report();
+    let pair = |node: &str| {
+        let of_node = |side: &Option<Payment>| side.as_ref().is_some_and(|side| side.node == node);
+        let found = report.paper.rewards.iter().find(|pair| of_node(&pair.paper) || of_node(&pair.ours));
+        found.expect("the node is there").clone()
+    };
+    let phi = pair("phi3_mini_4k");
+    assert_eq!(phi.paired_by, Pairing::Node);
+    assert_eq!(phi.ours.and_then(|ours| ours.avg_reward), Some(0.6));
+    assert_eq!((pair("slow").paper, pair("llama_3_2_3b").ours), (None, None));
+    assert_eq!(pair("follower").paired_by, Pairing::Rank);
+    let (markdown, _) = rendered(&report);
+    assert!(markdown.contains("checkpoints behind the same key may differ"));
+    assert!(!markdown.contains("this run has other nodes"));
+}
+
+#[test]
+fn a_run_that_has_not_started_says_what_to_do() {
+    let run =
+        Run { tasks: vec![], generations: vec![], scores: vec![], profile: vec![], rewards: vec![], ..small_run() };
+    let report = run.report();
+    let (markdown, text) = rendered(&report);
+    for command in [
+        "`poq tasks results/small`",
+        "`poq generate results/small`",
+        "`poq score results/small`",
+        "`poq generate results/small && poq score results/small && poq profile results/small && poq simulate results/small`",
+    ] {
+        assert!(markdown.contains(command), "{command} is not in:\n{markdown}");
+    }
+    assert!(text.contains("Nobody has been paid yet") && text.contains("This run has none yet."));
+    assert_eq!(codes(&report), [] as [&str; 0]);
+}
+
+#[test]
+fn a_run_without_evaluators_or_simulation_still_has_quality() {
+    let mut run = small_run();
+    run.scores.retain(|row| row.scorer == "f1" || row.scorer == "exact_match");
+    run.rewards.clear();
+    run.settings.scoring.evaluators.clear();
+    let report = run.report();
+    let (markdown, _) = rendered(&report);
+    assert!(markdown.contains("The experiment names no evaluators"));
+    assert!(markdown.contains("`poq score results/small && poq simulate results/small`"));
+    assert!(markdown.contains("| good | 5.75 ±"));
+    assert!(!markdown.contains("Mean normalised score per evaluator"));
+}
+
+#[test]
+fn a_run_of_failures_renders_without_numbers() {
+    let mut run = small_run();
+    run.generations = run.generations.iter().map(|row| failed_answer(&row.task_id, &row.model)).collect();
+    for row in &mut run.scores {
+        (row.raw, row.normalized, row.error) = (None, None, Some("no answer".into()));
+    }
+    let report = run.report();
+    let (markdown, _) = rendered(&report);
+    assert!(markdown.contains("48 of 48 generations, 192 of 192 scores"));
+    assert!(markdown.contains("Every answer failed"));
+    assert!(markdown.contains("| good | – | – | – | – | 500.0 | – | – | – | 0 | 24 |"), "{markdown}");
+    assert_eq!(codes(&report), ["failed_answers", "failed_answers"]);
+}
+
+#[test]
+fn one_task_type_and_one_node_are_pointed_out() {
+    let mut run = small_run();
+    run.tasks.truncate(12);
+    run.generations.retain(|row| row.model == "good" && row.task_id.starts_with("qa"));
+    run.scores.retain(|row| row.model == "good" && row.task_id.starts_with("qa") && row.scorer != "flat");
+    run.profile.retain(|row| row.node != "slow" && row.node != "flat");
+    run.rewards.retain(|row| row.node != "slow" && row.node != "flat");
+    run.profile[0].source = "given".into();
+    run.rewards[0].z = Some(-7.0);
+    run.scores.pop();
+    let report = run.report();
+    let (markdown, _) = rendered(&report);
+    assert!(markdown.contains("Averages over tasks are those of `qa` alone"));
+    assert!(!markdown.contains("F1 over tasks") && !markdown.contains("mean of tasks |"));
+    close(report.correlations[0].mean_over_tasks.value, 1.0);
+    let expected = [
+        "missing_answers",
+        "missing_scores",
+        "missing_scores",
+        "one_node_pool",
+        "one_node_pool",
+        "latency_not_measured",
+        "simulation_off",
+    ];
+    assert_eq!(codes(&report), expected);
+}
+
+#[test]
+fn a_contradiction_is_an_error() {
+    let mut run = small_run();
+    run.generations.push(run.generations[0].clone());
+    let inputs = Inputs {
+        identity: &run.identity,
+        settings: &run.settings,
+        tasks: &run.tasks,
+        generations: &run.generations,
+        scores: &run.scores,
+        profile: &run.profile,
+        rewards: &run.rewards,
+    };
+    assert!(build(&inputs).expect_err("an answer is there twice").to_string().contains("twice"));
+}

@@ -1,0 +1,188 @@
+//! The network of Section 3.1, read from the tables before: records, inference nodes, evaluators, their costs, and who
+//! scored what. Everything that could be wrong with the tables is refused here, so that the rounds need not look.
+
+use crate::simulate::table::ScoreTable;
+use crate::store::rows::{ProfileRow, ScoreRow};
+use anyhow::{Result, bail, ensure};
+use std::collections::{HashMap, HashSet};
+
+/// Scorers that compare with the reference and are no nodes: nobody pays them.
+const METRICS: [&str; 2] = ["f1", "exact_match"];
+
+/// A node that can earn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Node key.
+    pub key: String,
+    /// Mean latency per sample, in ms; none when nobody knows it.
+    pub latency_ms: Option<f64>,
+    /// C in [0, 1].
+    pub cost: f64,
+}
+
+/// Everything a round draws from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// Keys of the records, in order of first appearance in the scores.
+    pub tasks: Vec<String>,
+    /// Inference nodes, in the order of the profile.
+    pub models: Vec<Node>,
+    /// Evaluators, in the order of the profile.
+    pub evaluators: Vec<Node>,
+    /// Normalized scores.
+    pub table: ScoreTable,
+}
+
+impl Network {
+    /// Joins scores and profile. A node may have several profile rows (one per batch size): the first one is its cost.
+    /// Every record counts, also one that no evaluator could score.
+    pub fn from_rows(scores: &[ScoreRow], profile: &[ProfileRow]) -> Result<Self> {
+        let models = nodes(profile, "inference")?;
+        let evaluators = nodes(profile, "evaluator")?;
+        let model_index = index(models.iter().map(|node| node.key.as_str()));
+        let evaluator_index = index(evaluators.iter().map(|node| node.key.as_str()));
+        check_both_know("inference node", &model_index, scores.iter().map(|row| row.model.as_str()))?;
+        let judged_by = scores.iter().map(|row| row.scorer.as_str()).filter(|scorer| !METRICS.contains(scorer));
+        check_both_know("evaluator", &evaluator_index, judged_by)?;
+
+        let mut tasks = Vec::new();
+        let mut task_index = HashMap::new();
+        for row in scores {
+            task_index.entry(row.task_id.as_str()).or_insert_with(|| {
+                tasks.push(row.task_id.clone());
+                tasks.len() - 1
+            });
+        }
+        let mut table = ScoreTable::new(tasks.len(), models.len(), evaluators.len());
+        let mut seen = HashSet::new();
+        for row in scores {
+            let Some(&evaluator) = evaluator_index.get(row.scorer.as_str()) else { continue };
+            let (task, model) = (task_index[row.task_id.as_str()], model_index[row.model.as_str()]);
+            ensure!(
+                seen.insert((task, model, evaluator)),
+                "the scores hold two rows for task `{}`, model `{}` and scorer `{}`: run `poq score` again",
+                row.task_id,
+                row.model,
+                row.scorer
+            );
+            if let Some(score) = row.normalized {
+                ensure!(
+                    (0.0..=10.0).contains(&score),
+                    "the normalized score of task `{}`, model `{}` and scorer `{}` must lie in 0..10; it is {score}",
+                    row.task_id,
+                    row.model,
+                    row.scorer
+                );
+                table.set(task, model, evaluator, score);
+            }
+        }
+        Ok(Self { tasks, models, evaluators, table })
+    }
+}
+
+/// Nodes of one type, each from its first row.
+fn nodes(profile: &[ProfileRow], node_type: &str) -> Result<Vec<Node>> {
+    let mut nodes = Vec::<Node>::new();
+    for row in profile.iter().filter(|row| row.node_type == node_type) {
+        if nodes.iter().any(|node| node.key == row.node) {
+            continue;
+        }
+        ensure!(
+            (0.0..=1.0).contains(&row.cost_norm),
+            "the cost of {node_type} node `{}` must lie in 0..1; it is {}: run `poq profile` again",
+            row.node,
+            row.cost_norm
+        );
+        nodes.push(Node { key: row.node.clone(), latency_ms: row.latency_ms_mean, cost: row.cost_norm });
+    }
+    ensure!(!nodes.is_empty(), "the profile holds no {node_type} node: run `poq profile`");
+    Ok(nodes)
+}
+
+fn index<'a>(keys: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    keys.enumerate().map(|(i, key)| (key, i)).collect()
+}
+
+/// Refuses a node that has scores but no cost, or a cost but no scores.
+fn check_both_know<'a>(
+    kind: &str,
+    profiled: &HashMap<&str, usize>,
+    scored: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    let mut found = vec![false; profiled.len()];
+    for key in scored {
+        match profiled.get(key) {
+            Some(&node) => found[node] = true,
+            None => bail!("{kind} `{key}` has scores but no cost: run `poq profile`"),
+        }
+    }
+    let unscored = profiled.iter().filter(|&(_, &node)| !found[node]).map(|(key, _)| *key).min();
+    if let Some(key) = unscored {
+        bail!(
+            "{kind} `{key}` has a cost but no scores: run `poq score`, or `poq profile` if the node has left the experiment"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::tests::{profile_row, score_row};
+
+    fn profile() -> Vec<ProfileRow> {
+        vec![
+            profile_row("inference", "f0", 0.0),
+            profile_row("inference", "f1", 1.0),
+            profile_row("evaluator", "m0", 0.25),
+        ]
+    }
+
+    fn scores() -> Vec<ScoreRow> {
+        vec![
+            score_row("b", "f0", "m0", Some(3.0)),
+            score_row("a", "f1", "m0", None),
+            score_row("b", "f1", "f1", Some(9.0)),
+            score_row("c", "f1", "exact_match", Some(0.0)),
+        ]
+    }
+
+    fn error(scores: &[ScoreRow], profile: &[ProfileRow]) -> String {
+        Network::from_rows(scores, profile).expect_err("the tables are wrong").to_string()
+    }
+
+    #[test]
+    fn joins_scores_and_costs() {
+        let mut profile = profile();
+        profile.push(ProfileRow { batch_size: 8, ..profile_row("evaluator", "m0", 0.75) });
+        let network = Network::from_rows(&scores(), &profile).expect("sound tables");
+        assert_eq!(network.tasks, ["b", "a", "c"], "in order of first appearance, unscored records included");
+        assert_eq!(network.evaluators.len(), 1);
+        assert!((network.evaluators[0].cost - 0.25).abs() < 1e-15, "the first row is the cost");
+        let scores: Vec<_> = (0..network.table.cells()).flat_map(|cell| network.table.present(cell, &[0])).collect();
+        assert_eq!(scores, [(0, 3.0)], "metrics and null scores do not count");
+    }
+
+    #[test]
+    fn names_the_node_that_one_table_lacks() {
+        let unknown = |row: ScoreRow| error(&[scores(), vec![row]].concat(), &profile());
+        let message = unknown(score_row("a", "f9", "m0", Some(1.0)));
+        assert_eq!(message, "inference node `f9` has scores but no cost: run `poq profile`");
+        let message = unknown(score_row("a", "f0", "m9", Some(1.0)));
+        assert_eq!(message, "evaluator `m9` has scores but no cost: run `poq profile`");
+        let message = error(&scores(), &[profile(), vec![profile_row("evaluator", "m1", 0.0)]].concat());
+        assert!(message.starts_with("evaluator `m1` has a cost but no scores: run `poq score`"), "{message}");
+        assert!(error(&[], &profile()).contains("inference node `f0` has a cost but no scores"));
+        assert!(error(&scores(), &profile()[..2]).contains("no evaluator node: run `poq profile`"));
+    }
+
+    #[test]
+    fn refuses_numbers_out_of_range_and_double_rows() {
+        let with = |row: ScoreRow| error(&[scores(), vec![row]].concat(), &profile());
+        assert!(with(score_row("a", "f0", "m0", Some(10.1))).contains("must lie in 0..10; it is 10.1"));
+        assert!(with(score_row("a", "f0", "m0", Some(f64::NAN))).contains("it is NaN"));
+        assert!(with(score_row("b", "f0", "m0", Some(3.0))).contains("two rows for task `b`"));
+        let dear = [&profile()[1..], &[profile_row("inference", "f0", 1.5)]].concat();
+        assert!(error(&scores(), &dear).contains("cost of inference node `f0` must lie in 0..1; it is 1.5"));
+    }
+}

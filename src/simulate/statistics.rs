@@ -1,0 +1,113 @@
+//! From replicates to a mean, its standard error and its interval. A node's jobs vary between replicates, so its mean
+//! per job is a ratio of two random totals, and the error is that of a ratio.
+
+use crate::simulate::tally::Tally;
+
+/// A spread of means below this is rounding of the sums, not chance.
+const ROUNDING: f64 = 1e-10;
+
+/// Mean per job over all replicates, and how certain it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Total over all replicates divided by the jobs of all replicates.
+    pub mean: f64,
+    /// Standard error of the mean; none unless two replicates had a job.
+    pub stderr: Option<f64>,
+    /// Jobs of all replicates.
+    pub jobs: u64,
+}
+
+/// Mean per job r = sum X / sum N over n replicates with totals X and jobs N; none when nobody ever had a job.
+///
+/// The standard error is the linearised (delta method) one of a ratio, `sqrt(sum (X - r N)^2 / (n (n - 1))) / mean N`.
+/// With equal jobs it is the usual standard error of the mean of n replicates; a replicate weighs by its jobs.
+#[must_use]
+pub fn mean_per_job(replicates: &[Tally]) -> Option<Estimate> {
+    let mut total = Tally::default();
+    for &replicate in replicates {
+        total.add(replicate);
+    }
+    if total.jobs == 0 {
+        return None;
+    }
+    let (n, jobs) = (replicates.len() as f64, total.jobs as f64);
+    let mean = total.sum / jobs;
+    let squares: f64 = replicates.iter().map(|replicate| (replicate.sum - mean * replicate.jobs as f64).powi(2)).sum();
+    let spread = (squares / (n * (n - 1.0))).sqrt() * n / jobs;
+    let known = replicates.iter().filter(|replicate| replicate.jobs > 0).count() >= 2;
+    let stderr = known.then_some(if spread < ROUNDING { 0.0 } else { spread });
+    Some(Estimate { mean, stderr, jobs: total.jobs })
+}
+
+/// The t that Student's distribution stays within, in absolute value, with probability 0.95: half-width of a 95 %
+/// interval in standard errors. `degrees` is at least 1.
+#[must_use]
+pub fn t_95(degrees: u32) -> f64 {
+    let degrees = degrees.min(1_000_000); // more change the sixth digit, and would only take time
+    // The distribution function of t = sqrt(degrees) tan(theta) rises with theta: halve until nothing moves.
+    let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if central_probability(middle, degrees) < 0.95 { low = middle } else { high = middle }
+    }
+    f64::from(degrees).sqrt() * low.tan()
+}
+
+/// P(|T| < sqrt(degrees) tan(theta)): Abramowitz and Stegun 26.7.3 (odd degrees) and 26.7.4 (even), finite sums both.
+fn central_probability(theta: f64, degrees: u32) -> f64 {
+    let (sin, cos) = theta.sin_cos();
+    let odd = degrees % 2 == 1;
+    // The terms grow by cos^2 times 1/2, 3/4, 5/6 ... (even) or 2/3, 4/5, 6/7 ... (odd), from 1 or cos.
+    let mut power = u32::from(odd);
+    let mut term = if odd { cos } else { 1.0 };
+    let mut sum = 0.0;
+    while power + 2 <= degrees {
+        sum += term;
+        term *= cos * cos * f64::from(power + 1) / f64::from(power + 2);
+        power += 2;
+    }
+    if odd { (theta + sin * sum) / std::f64::consts::FRAC_PI_2 } else { sin * sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_close(a: f64, b: f64, tolerance: f64) {
+        assert!((a - b).abs() < tolerance, "{a} is not {b}");
+    }
+
+    fn estimate(replicates: &[(f64, u64)]) -> Estimate {
+        let tallies: Vec<_> = replicates.iter().map(|&(sum, jobs)| Tally { sum, jobs }).collect();
+        mean_per_job(&tallies).expect("there are jobs")
+    }
+
+    #[test]
+    fn t_quantiles_are_those_of_the_printed_tables() {
+        let table = [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (19, 2.0930), (20, 2.0860)];
+        for (degrees, t) in table {
+            assert_close(t_95(degrees), t, 5e-5);
+        }
+        assert_close(t_95(100_000), 1.959_964, 5e-5);
+    }
+
+    #[test]
+    fn equal_jobs_give_the_usual_standard_error() {
+        let estimate = estimate(&[(1.0, 10), (2.0, 10), (3.0, 10)]);
+        assert_close(estimate.mean, 0.2, 1e-12);
+        assert_close(estimate.stderr.expect("three replicates"), 0.1 / 3.0_f64.sqrt(), 1e-12);
+        assert_eq!(estimate.jobs, 30);
+    }
+
+    #[test]
+    fn unequal_jobs_alone_are_no_spread() {
+        assert_eq!(estimate(&[(1.5, 5), (3.0, 10), (0.3, 1)]).stderr, Some(0.0));
+    }
+
+    #[test]
+    fn fewer_than_two_replicates_with_jobs_have_no_error() {
+        assert_eq!(estimate(&[(1.0, 4)]).stderr, None);
+        assert_eq!(estimate(&[(1.0, 4), (0.0, 0)]).stderr, None);
+        assert_eq!(mean_per_job(&[Tally::default()]), None);
+    }
+}
