@@ -12,6 +12,9 @@ use std::path::Path;
 pub struct Settings {
     /// Name of the run directory under `results/`, unless `--run` says otherwise.
     pub name: String,
+    /// Share of failed rows in any table above which a command ends with exit code 1.
+    #[serde(default = "default_max_failed_share")]
+    pub max_failed_share: f64,
     /// Which prompts are answered.
     #[serde(default)]
     pub data: Data,
@@ -27,6 +30,10 @@ pub struct Settings {
     /// The mechanism and its simulation.
     #[serde(default)]
     pub simulation: Simulation,
+}
+
+fn default_max_failed_share() -> f64 {
+    0.05
 }
 
 /// Sampling of the corpus.
@@ -220,6 +227,15 @@ pub enum EvaluatorsPerRound {
 }
 
 impl EvaluatorsPerRound {
+    /// The same, with no K above the size of a pool.
+    #[must_use]
+    pub fn at_most(self, pool: usize) -> Self {
+        match self {
+            Self::Fixed(k) => Self::Fixed(k.min(pool)),
+            Self::Range { min, max } => Self::Range { min: min.min(pool), max: max.min(pool) },
+        }
+    }
+
     /// Smallest and largest K.
     #[must_use]
     pub fn bounds(self) -> (usize, usize) {
@@ -231,6 +247,20 @@ impl EvaluatorsPerRound {
 }
 
 impl Settings {
+    /// Settings that ask for nothing: every section at its default.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            name: String::new(),
+            max_failed_share: default_max_failed_share(),
+            data: Data::default(),
+            generation: Generation::default(),
+            scoring: Scoring::default(),
+            profile: Profile::default(),
+            simulation: Simulation::default(),
+        }
+    }
+
     /// Reads and checks an experiment file. Unknown fields are refused by name.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
@@ -248,6 +278,11 @@ impl Settings {
             !self.name.is_empty() && self.name.chars().all(safe) && !self.name.starts_with('.'),
             "`name` must be letters, digits, `-`, `_` or `.`, for it names a directory; it is `{}`",
             self.name
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.max_failed_share),
+            "`max_failed_share` must lie between 0 and 1; it is {}",
+            self.max_failed_share
         );
         self.generation.check()?;
         ensure!(self.scoring.batch_size > 0, "`scoring.batch_size` must be at least 1");

@@ -1,0 +1,294 @@
+//! The command line: clap structures only. `commands/` turns them into settings; nothing deeper sees clap.
+
+use crate::output::Format;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Run the cost-aware Proof of Quality experiment: LLMs answer, evaluators score, latency becomes cost, and a simulation
+/// pays every node quality minus cost.
+#[derive(Debug, Parser)]
+#[command(name = "poq", version, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Form of the summary on stdout
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub format: Format,
+    /// Print warnings and errors only, beside the summary
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Directory of the model registry and the exported models
+    #[arg(long = "models", global = true, value_name = "DIR", default_value = "models", env = "POQ_MODELS")]
+    pub models_directory: PathBuf,
+    /// Directory of the data set registry
+    #[arg(long = "datasets", global = true, value_name = "DIR", default_value = "datasets", env = "POQ_DATASETS")]
+    pub datasets_directory: PathBuf,
+    /// Directory that holds the runs
+    #[arg(long = "results", global = true, value_name = "DIR", default_value = "results", env = "POQ_RESULTS")]
+    pub results_directory: PathBuf,
+    /// Threads for inference and simulation [default: all hardware threads]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every stage of an experiment in order, resuming what is done
+    Run(RunArguments),
+    /// Make the table of tasks from the data sets
+    Tasks(TasksArguments),
+    /// Let the inference nodes answer the tasks
+    Generate(GenerateArguments),
+    /// Score the answers: F1, exact match and the evaluators
+    Score(ScoreArguments),
+    /// Measure what every node costs on this machine
+    Profile(ProfileArguments),
+    /// Simulate rounds of the mechanism and pay every node
+    Simulate(SimulateArguments),
+    /// Say what the results mean
+    Report(StageArguments),
+    /// Make a run from answers that were made elsewhere
+    Import(ImportArguments),
+    /// What models there are
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+/// `poq run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Experiment file
+    pub experiment: PathBuf,
+    /// Name of the run under the results directory [default: the experiment's name]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// Accept changed settings and redo what they change
+    #[arg(long)]
+    pub update: bool,
+    /// How rows are worked on
+    #[command(flatten)]
+    pub work: WorkArguments,
+}
+
+/// What every stage takes.
+#[derive(Debug, Args)]
+pub struct StageArguments {
+    /// Directory of the run, e.g. results/quick
+    pub run: PathBuf,
+}
+
+/// How missing models and failed rows are dealt with.
+#[derive(Debug, Args, Clone, Copy, Default)]
+pub struct WorkArguments {
+    /// Leave out models that are not exported
+    #[arg(long)]
+    pub skip_missing: bool,
+    /// Try failed rows again
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// Share of failed rows that is still a success, between 0 and 1
+    #[arg(long, value_name = "SHARE")]
+    pub max_failed_share: Option<f64>,
+}
+
+/// `poq tasks`.
+#[derive(Debug, Args)]
+pub struct TasksArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Experiment file, for a run that does not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub experiment: Option<PathBuf>,
+    /// Seed of the sample
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// `poq generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Node keys of the models that answer, instead of those of the run
+    #[arg(long = "model", value_name = "KEY")]
+    pub models: Vec<String>,
+    /// Limit on new tokens
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// Temperature; 0 is greedy
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Nucleus mass
+    #[arg(long)]
+    pub top_p: Option<f64>,
+    /// Seed of all answers
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Rows decoded together
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// How rows are worked on
+    #[command(flatten)]
+    pub work: WorkArguments,
+}
+
+/// `poq score`.
+#[derive(Debug, Args)]
+pub struct ScoreArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Node keys of the evaluators, instead of those of the run
+    #[arg(long = "evaluator", value_name = "KEY")]
+    pub evaluators: Vec<String>,
+    /// Rows per inference call
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// How rows are worked on
+    #[command(flatten)]
+    pub work: WorkArguments,
+}
+
+/// `poq profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Prompts timed per inference node
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
+    /// A mean latency in ms to take instead of measuring
+    #[arg(long = "latency", value_name = "NODE=MS", value_parser = parse_latency)]
+    pub latencies: Vec<(String, f64)>,
+    /// Leave out models that are not exported
+    #[arg(long)]
+    pub skip_missing: bool,
+}
+
+/// `poq simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Rounds per replicate
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u64>,
+    /// Independent replicates
+    #[arg(long, value_name = "N")]
+    pub replicates: Option<u32>,
+    /// Seed of all streams
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Evaluators per round: a number, or a range like 1..3
+    #[arg(long, value_name = "K", value_parser = parse_k)]
+    pub k: Option<crate::settings::EvaluatorsPerRound>,
+    /// Weight of quality, for inference nodes and evaluators
+    #[arg(long)]
+    pub alpha: Option<f64>,
+    /// Weight of cost, for inference nodes and evaluators
+    #[arg(long)]
+    pub beta: Option<f64>,
+    /// Weight of quality for inference nodes
+    #[arg(long)]
+    pub alpha_f: Option<f64>,
+    /// Weight of cost for inference nodes
+    #[arg(long)]
+    pub beta_f: Option<f64>,
+    /// Weight of closeness for evaluators
+    #[arg(long)]
+    pub alpha_m: Option<f64>,
+    /// Weight of cost for evaluators
+    #[arg(long)]
+    pub beta_m: Option<f64>,
+}
+
+/// `poq import`.
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// JSON lines, a JSON array or Parquet with the columns input, reference or references, model and output
+    pub file: PathBuf,
+    /// Name of the run under the results directory
+    #[arg(long, value_name = "NAME")]
+    pub run: String,
+    /// Task type of rows that name none: qa or summarization
+    #[arg(long, value_name = "TYPE")]
+    pub task_type: Option<String>,
+    /// Node keys of the evaluators that will score [default: every evaluator of the quick pool]
+    #[arg(long = "evaluator", value_name = "KEY")]
+    pub evaluators: Vec<String>,
+    /// Replace the answers of a run that was imported before
+    #[arg(long)]
+    pub update: bool,
+}
+
+/// `poq models`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// The registry, what is exported, and how to get what is missing
+    List {
+        /// Only this pool
+        #[arg(long)]
+        pool: Option<String>,
+    },
+    /// Compare every exported file with its hash
+    Verify {
+        /// Only this pool
+        #[arg(long)]
+        pool: Option<String>,
+    },
+}
+
+fn parse_latency(text: &str) -> Result<(String, f64), String> {
+    let (node, latency) = text.split_once('=').ok_or("write NODE=MS, e.g. my_model=12.5")?;
+    let latency = latency.parse::<f64>().map_err(|error| format!("`{latency}` is not a number of ms: {error}"))?;
+    Ok((node.to_owned(), latency))
+}
+
+fn parse_k(text: &str) -> Result<crate::settings::EvaluatorsPerRound, String> {
+    use crate::settings::EvaluatorsPerRound::{Fixed, Range};
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|error| format!("`{text}` is not a number: {error}"));
+    match text.split_once("..") {
+        Some((min, max)) => Ok(Range { min: number(min)?, max: number(max.trim_start_matches('='))? }),
+        None => Ok(Fixed(number(text)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn k_is_a_number_or_a_range() {
+        use crate::settings::EvaluatorsPerRound::{Fixed, Range};
+        assert_eq!(parse_k("3"), Ok(Fixed(3)));
+        assert_eq!(parse_k("1..3"), Ok(Range { min: 1, max: 3 }));
+        assert_eq!(parse_k("1..=3"), Ok(Range { min: 1, max: 3 }));
+        assert!(parse_k("many").is_err_and(|error| error.contains("many")));
+    }
+
+    #[test]
+    fn latencies_name_a_node() {
+        assert_eq!(parse_latency("a=1.5"), Ok(("a".into(), 1.5)));
+        assert!(parse_latency("1.5").is_err() && parse_latency("a=fast").is_err());
+    }
+}

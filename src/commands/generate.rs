@@ -1,0 +1,145 @@
+//! `poq generate`: `tasks.parquet` → `generations/<model>.parquet`.
+
+use super::context::{Context, Interrupted, Run, StageSummary};
+use super::tasks;
+use crate::cli::{GenerateArguments, WorkArguments};
+use crate::exit_code::ExitCode;
+use crate::generate::{Generator, Prompter, Request};
+use crate::model::registry::{Model, Registry, Role};
+use crate::store::Fingerprint;
+use crate::store::parts::{self, Group, WorkRow};
+use crate::store::rows::{GenerationRow, TaskRow};
+use crate::store::run_record::StageRecord;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+
+/// Runs the stage alone.
+pub fn command(context: &Context, arguments: &GenerateArguments) -> Result<ExitCode> {
+    let mut run = Run::open(&arguments.stage.run)?;
+    run.override_work(&arguments.work)?;
+    run.override_settings(|settings| {
+        let generation = &mut settings.generation;
+        if !arguments.models.is_empty() {
+            generation.models.clone_from(&arguments.models);
+        }
+        generation.max_new_tokens = arguments.max_new_tokens.unwrap_or(generation.max_new_tokens);
+        generation.temperature = arguments.temperature.unwrap_or(generation.temperature);
+        generation.top_p = arguments.top_p.unwrap_or(generation.top_p);
+        generation.seed = arguments.seed.unwrap_or(generation.seed);
+        generation.batch_size = arguments.batch_size.unwrap_or(generation.batch_size);
+    })?;
+    stage(context, &mut run, arguments.work)?.print(context, &run.record.settings)
+}
+
+/// The stage.
+pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<StageSummary> {
+    run.stage(context, "generate", |run| {
+        let settings = run.record.settings.generation.clone();
+        if run.record.imported_from.is_some() {
+            return imported(run);
+        }
+        let tasks = tasks::read(&run.dir)?;
+        let registry = context.registry()?;
+        ensure!(!settings.models.is_empty(), "`generation.models` is empty: nobody answers");
+        let mut record = StageRecord::default();
+        let models =
+            run.available(&registry, &settings.models, Role::Inference, work.skip_missing, &mut record.warnings)?;
+        ensure!(!models.is_empty(), "none of the models in `generation.models` is exported\nhint: `just models` exports them");
+        let keys: Vec<String> = models.iter().map(|model| model.key.clone()).collect();
+        let mut computed = 0;
+        let mut per_model = BTreeMap::new();
+        for model in models {
+            let outcome = answer_all(context, run, &registry, model, &tasks, work)
+                .with_context(|| format!("model `{}`", model.key))?;
+            computed += outcome.computed;
+            record.rows += outcome.rows;
+            record.failed += outcome.failed;
+            if let Some(figures) = outcome.figures {
+                per_model.insert(model.key.clone(), figures);
+            }
+        }
+        let removed = parts::remove_other_groups(&run.dir.generations(), &keys)?;
+        if !removed.is_empty() {
+            record.warnings.push(format!("removed the answers of models that left the run: {}", removed.join(", ")));
+        }
+        record.details.insert("computed_rows".into(), computed.into());
+        record.details.insert("models".into(), json!(per_model));
+        Ok(record)
+    })
+}
+
+struct Outcome {
+    rows: usize,
+    failed: usize,
+    computed: usize,
+    figures: Option<serde_json::Value>,
+}
+
+/// Answers every task that has no row of this model and these settings yet, then writes the finished table.
+fn answer_all(
+    context: &Context,
+    run: &mut Run,
+    registry: &Registry,
+    model: &Model,
+    tasks: &[TaskRow],
+    work: WorkArguments,
+) -> Result<Outcome> {
+    let settings = run.record.settings.generation.clone();
+    let prompter = Prompter::open(registry, model, &settings)?;
+    let requests: Vec<Request> = tasks.iter().map(|task| prompter.request(task)).collect::<Result<_>>()?;
+    let keys: Vec<&str> = requests.iter().map(|request| request.work_key.as_str()).collect();
+    let fingerprint = Fingerprint::new("generations").value("rows", &keys)?.finish();
+    let mut group: Group<GenerationRow> = Group::open(&run.dir.generations(), &model.key, run.dir.name())?;
+    let mut rows = group.existing()?;
+    let wanted = |row: Option<&GenerationRow>| row.is_none_or(|row| work.retry_failed && row.failed());
+    let missing: HashSet<String> =
+        requests.iter().map(|request| request.work_key.clone()).filter(|key| wanted(rows.get(key))).collect();
+    let mut figures = None;
+    if !missing.is_empty() {
+        context.load_runtime(run)?;
+        let mut progress = context.printer.progress(&format!("generate {}", model.key), missing.len());
+        let mut generator = Generator::open(registry, model, prompter, context.threads)?;
+        let totals = generator.answer(&requests, |request| missing.contains(&request.work_key), settings.batch_size, &context.quit, |done| {
+            progress.advance(done.len());
+            rows.extend(done.iter().map(|row| (row.work_key.clone(), row.clone())));
+            group.append(done)
+        });
+        group.flush()?;
+        progress.finish();
+        let totals = totals?;
+        if totals.interrupted {
+            return Err(Interrupted.into());
+        }
+        figures = Some(json!({
+            "seconds": totals.elapsed.as_secs_f64(),
+            "prompt_tokens": totals.tokens,
+            "padding_waste": totals.padding_waste(),
+        }));
+    }
+    let finished: Vec<GenerationRow> = requests
+        .iter()
+        .map(|request| rows.get(&request.work_key).cloned().context("a task has no answer row; this is a bug"))
+        .collect::<Result<_>>()?;
+    if !missing.is_empty() || !group.is_complete(&fingerprint)? {
+        group.finish(&finished, &fingerprint)?;
+    }
+    let failed = finished.iter().filter(|row| row.failed()).count();
+    Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), figures })
+}
+
+/// Imported answers are there already.
+fn imported(run: &Run) -> Result<StageRecord> {
+    let rows = read(run)?;
+    let failed = rows.iter().filter(|row| row.failed()).count();
+    let details = [("computed_rows".to_owned(), 0.into())].into();
+    Ok(StageRecord { rows: rows.len(), failed, details, ..StageRecord::default() })
+}
+
+/// The answers of a run, model after model, in the settings' order.
+pub fn read(run: &Run) -> Result<Vec<GenerationRow>> {
+    let skipped = &run.record.skipped_models;
+    let models: Vec<String> =
+        run.record.settings.generation.models.iter().filter(|key| !skipped.contains(key)).cloned().collect();
+    parts::read_groups(&run.dir.generations(), &models).context("the answers are not there yet")
+}

@@ -1,0 +1,74 @@
+//! `poq import`: answers made elsewhere become the `tasks` and `generations` of a run.
+
+use super::context::{Context, Run};
+use crate::cli::ImportArguments;
+use crate::digest::sha256_file;
+use crate::exit_code::ExitCode;
+use crate::import;
+use crate::model::registry::Role;
+use crate::settings::{Generation, Profile, Scoring, Settings, Simulation};
+use crate::store::Fingerprint;
+use crate::store::parts::{self, Group};
+use crate::store::rows::GenerationRow;
+use crate::store::run_record::StageRecord;
+use crate::store::table::{self, Stamp};
+use anyhow::{Result, bail};
+use std::collections::BTreeMap;
+
+/// Pool whose evaluators score imported answers unless others are named.
+const DEFAULT_POOL: &str = "quick";
+
+/// Reads the file and makes the run.
+pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCode> {
+    let imported = import::read(&arguments.file, arguments.task_type.as_deref())?;
+    let registry = context.registry()?;
+    let evaluators = if arguments.evaluators.is_empty() {
+        let pool = registry.models.iter().filter(|model| model.role == Role::Evaluator && model.pool == DEFAULT_POOL);
+        pool.map(|model| model.key.clone()).collect()
+    } else {
+        for key in &arguments.evaluators {
+            registry.get(key, Role::Evaluator)?;
+        }
+        arguments.evaluators.clone()
+    };
+    let mut answers: BTreeMap<String, Vec<GenerationRow>> = BTreeMap::new();
+    for row in imported.generations {
+        answers.entry(row.model.clone()).or_default().push(row);
+    }
+    let models: Vec<String> = answers.keys().cloned().collect();
+    let k = Simulation::default().k.at_most(evaluators.len());
+    let settings = Settings {
+        name: arguments.run.clone(),
+        generation: Generation { models: models.clone(), ..Generation::default() },
+        scoring: Scoring { evaluators, ..Scoring::default() },
+        profile: Profile { given_latency_ms: imported.latencies, ..Profile::default() },
+        simulation: Simulation { k, ..Simulation::default() },
+        ..Settings::empty()
+    };
+    settings.check()?;
+    let root = context.results.join(&arguments.run);
+    if root.join("run.json").exists() && !arguments.update {
+        bail!("run `{}` exists already\nhint: choose another --run name, or pass --update to replace its answers", arguments.run);
+    }
+    let mut run = Run::import(&root, settings, &arguments.file.display().to_string())?;
+    run.record.datasets = [(arguments.file.display().to_string(), sha256_file(&arguments.file)?)].into();
+    let summary = run.stage(context, "import", |run| {
+        let stamp = |fingerprint: String| Stamp { run: run.dir.name().to_owned(), fingerprint };
+        let fingerprint = Fingerprint::new("import").value("files", &run.record.datasets)?.finish();
+        table::write(&run.dir.table("tasks"), &imported.tasks, &stamp(fingerprint.clone()))?;
+        let (mut rows, mut failed) = (0, 0);
+        for (model, answers) in &answers {
+            let mut group: Group<GenerationRow> = Group::open(&run.dir.generations(), model, run.dir.name())?;
+            group.finish(answers, &fingerprint)?;
+            rows += answers.len();
+            failed += answers.iter().filter(|row| row.error.is_some()).count();
+        }
+        parts::remove_other_groups(&run.dir.generations(), &models)?;
+        let details = [("tasks".to_owned(), imported.tasks.len().into()), ("models".to_owned(), models.len().into())];
+        Ok(StageRecord { rows, failed, warnings: imported.warnings, details: details.into(), ..StageRecord::default() })
+    })?;
+    let directory = run.dir.root().display();
+    context.printer.note(&format!("next: poq score {directory} && poq profile {directory} && poq simulate {directory} && poq report {directory}"));
+    context.printer.summary(&summary)?;
+    Ok(ExitCode::Done)
+}

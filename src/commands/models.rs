@@ -1,0 +1,141 @@
+//! `poq models list` and `poq models verify`: what is in the registry, what is on disk, and how to get the rest.
+
+use super::context::Context;
+use crate::cli::ModelsCommand;
+use crate::exit_code::ExitCode;
+use crate::model::manifest::{Exported, Presence, presence};
+use crate::model::registry::{Architecture, Model, Registry, Role, Source};
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// Dispatches.
+pub fn command(context: &Context, command: &ModelsCommand) -> Result<ExitCode> {
+    let registry = context.registry()?;
+    match command {
+        ModelsCommand::List { pool } => list(context, &registry, pool.as_deref()),
+        ModelsCommand::Verify { pool } => verify(context, &registry, pool.as_deref()),
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'m> {
+    key: &'m str,
+    pool: &'m str,
+    role: &'static str,
+    architecture: &'static str,
+    precision: &'m str,
+    name: &'m str,
+    upstream: &'m str,
+    licence: &'m str,
+    licence_note: Option<&'m str>,
+    sources: Vec<String>,
+    sha256: Vec<&'m str>,
+    state: &'static str,
+    problem: Option<String>,
+    bring_with: Option<String>,
+}
+
+fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Model>> {
+    let models: Vec<&Model> = registry.models.iter().filter(|model| pool.is_none_or(|pool| model.pool == pool)).collect();
+    let mut pools: Vec<&str> = registry.models.iter().map(|model| model.pool.as_str()).collect();
+    pools.dedup();
+    ensure!(!models.is_empty(), "no model is in the pool `{}`; there are: {}", pool.unwrap_or("any"), pools.join(", "));
+    Ok(models)
+}
+
+fn entry<'m>(registry: &Registry, model: &'m Model) -> Entry<'m> {
+    let (state, problem) = match presence(registry, model) {
+        Presence::Ready => ("ready", None),
+        Presence::Missing => ("missing", None),
+        Presence::Broken(problem) => ("broken", Some(problem)),
+    };
+    Entry {
+        key: &model.key,
+        pool: &model.pool,
+        role: match model.role {
+            Role::Inference => "inference",
+            Role::Evaluator => "evaluator",
+        },
+        architecture: match model.architecture {
+            Architecture::Decoder => "decoder",
+            Architecture::BiEncoder => "bi-encoder",
+            Architecture::CrossEncoder => "cross-encoder",
+        },
+        precision: &model.precision,
+        name: &model.name,
+        upstream: &model.upstream,
+        licence: &model.licence,
+        licence_note: model.licence_note.as_deref(),
+        sources: model.artifacts.iter().flat_map(|artifact| artifact.sources.iter().map(describe)).collect(),
+        sha256: model.artifacts.iter().map(|artifact| artifact.sha256.as_str()).collect(),
+        state,
+        problem,
+        bring_with: (state != "ready").then(|| format!("just models {}", model.pool)),
+    }
+}
+
+fn describe(source: &Source) -> String {
+    match source {
+        Source::Package { parts } => {
+            let part = |part: &crate::model::registry::PackagePart| format!("{} {}", part.package, part.version);
+            parts.iter().map(part).collect::<Vec<_>>().join(" + ")
+        }
+        Source::Hub { repo, revision, file } => format!("hub {repo}@{revision} {file}"),
+        Source::Path { path } => path.display().to_string(),
+    }
+}
+
+fn list(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<ExitCode> {
+    let entries: Vec<Entry> = selected(registry, pool)?.into_iter().map(|model| entry(registry, model)).collect();
+    let mut text = String::new();
+    let width = entries.iter().map(|entry| entry.key.len()).max().unwrap_or(0);
+    for entry in &entries {
+        let _ = writeln!(
+            text,
+            "{:width$}  {:<7}  {:<9}  {:<13}  {:<5}  {:<10}  {}",
+            entry.key, entry.state, entry.role, entry.architecture, entry.precision, entry.licence, entry.name
+        );
+        if let Some(problem) = &entry.problem {
+            let _ = writeln!(text, "{:width$}  {}", "", problem.lines().next().unwrap_or_default());
+        }
+    }
+    let mut recipes: Vec<&str> = entries.iter().filter_map(|entry| entry.bring_with.as_deref()).collect();
+    recipes.dedup();
+    for recipe in recipes {
+        let _ = writeln!(text, "what is missing comes with `{recipe}`");
+    }
+    context.printer.data(&text, &entries)?;
+    Ok(ExitCode::Done)
+}
+
+#[derive(Serialize)]
+struct Verdict<'m> {
+    key: &'m str,
+    verdict: &'static str,
+    problem: Option<String>,
+}
+
+fn verify(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<ExitCode> {
+    let verdict = |model| {
+        let model: &Model = model;
+        match presence(registry, model) {
+            Presence::Missing => Verdict { key: &model.key, verdict: "missing", problem: None },
+            _ => match Exported::open(registry, model).and_then(|exported| exported.verify()) {
+                Ok(()) => Verdict { key: &model.key, verdict: "ok", problem: None },
+                Err(error) => Verdict { key: &model.key, verdict: "broken", problem: Some(format!("{error:#}")) },
+            },
+        }
+    };
+    let verdicts: Vec<Verdict> = selected(registry, pool)?.into_iter().map(verdict).collect();
+    let mut text = String::new();
+    for Verdict { key, verdict, problem } in &verdicts {
+        let _ = writeln!(text, "{key}: {verdict}");
+        for line in problem.iter().flat_map(|problem| problem.lines()) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    context.printer.data(&text, &verdicts)?;
+    let sound = verdicts.iter().all(|verdict| verdict.verdict != "broken");
+    Ok(if sound { ExitCode::Done } else { ExitCode::CouldNotRun })
+}

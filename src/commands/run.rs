@@ -1,0 +1,43 @@
+//! `poq run`: every stage of an experiment, in the order of the data flow.
+
+use super::context::{Context, Run};
+use super::{generate, profile, report, score, simulate, tasks};
+use crate::cli::RunArguments;
+use crate::exit_code::ExitCode;
+use crate::settings::Settings;
+use anyhow::{Result, ensure};
+
+/// Runs what is not done yet and prints the report.
+pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> {
+    let mut settings = Settings::from_file(&arguments.experiment)?;
+    if let Some(share) = arguments.work.max_failed_share {
+        settings.max_failed_share = share;
+        settings.check()?;
+    }
+    let name = arguments.run.as_deref().unwrap_or(&settings.name).to_owned();
+    ensure!(!name.is_empty() && !name.contains(['/', '\\']), "--run takes a name, not a path; it is `{name}`");
+    let mut run = Run::create(&context.results.join(&name), settings, arguments.update)?;
+    let stages = [
+        tasks::stage(context, &mut run)?,
+        generate::stage(context, &mut run, arguments.work)?,
+        score::stage(context, &mut run, arguments.work)?,
+        profile::stage(context, &mut run, arguments.work.skip_missing)?,
+        simulate::stage(context, &mut run)?,
+    ];
+    let (report, _) = report::stage(context, &mut run)?;
+    report::print(context, &report)?;
+    let failing: Vec<&str> = stages
+        .iter()
+        .filter(|stage| stage.exit_code(&run.record.settings) == ExitCode::TooManyFailures)
+        .map(|stage| stage.stage)
+        .collect();
+    if failing.is_empty() {
+        return Ok(ExitCode::Done);
+    }
+    context.printer.warning(&format!(
+        "more rows failed than `max_failed_share` = {} allows in: {}; their errors stand in the tables",
+        run.record.settings.max_failed_share,
+        failing.join(", ")
+    ));
+    Ok(ExitCode::TooManyFailures)
+}

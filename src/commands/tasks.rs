@@ -1,0 +1,61 @@
+//! `poq tasks`: data sets → `tasks.parquet`.
+
+use super::context::{Context, Run, StageSummary};
+use crate::cli::TasksArguments;
+use crate::dataset;
+use crate::exit_code::ExitCode;
+use crate::settings::Settings;
+use crate::store::rows::TaskRow;
+use crate::store::run_record::StageRecord;
+use crate::store::table::{self, Stamp};
+use crate::store::{Fingerprint, RunDir};
+use anyhow::{Context as _, Result, ensure};
+
+/// Runs the stage alone; with an experiment file it may begin the run.
+pub fn command(context: &Context, arguments: &TasksArguments) -> Result<ExitCode> {
+    let mut run = match &arguments.experiment {
+        Some(file) => Run::create(&arguments.stage.run, Settings::from_file(file)?, false)?,
+        None => Run::open(&arguments.stage.run)?,
+    };
+    run.override_settings(|settings| {
+        if let Some(seed) = arguments.seed {
+            settings.data.seed = seed;
+        }
+    })?;
+    stage(context, &mut run)?.print(context, &run.record.settings)
+}
+
+/// The stage.
+pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
+    run.stage(context, "tasks", |run| {
+        let path = run.dir.table("tasks");
+        if run.record.imported_from.is_some() {
+            let rows = table::read::<TaskRow>(&path)?;
+            return Ok(record(rows.len(), 0));
+        }
+        let data = &run.record.settings.data;
+        ensure!(!data.sets.is_empty(), "`data.sets` is empty: there is nothing to ask");
+        let registry = dataset::registry::Registry::open(&context.datasets)?;
+        let hashes = registry.hashes(data)?;
+        let fingerprint = Fingerprint::new("tasks").value("data", data)?.value("files", &hashes)?.finish();
+        run.record.datasets = hashes;
+        if table::stamp(&path)?.is_some_and(|stamp| stamp.fingerprint == fingerprint) {
+            return Ok(record(table::read::<TaskRow>(&path)?.len(), 0));
+        }
+        let tasks = dataset::load(&registry, data)?;
+        table::write(&path, &tasks, &Stamp { run: run.dir.name().to_owned(), fingerprint })?;
+        Ok(record(tasks.len(), tasks.len()))
+    })
+}
+
+fn record(rows: usize, computed: usize) -> StageRecord {
+    let details = [("computed_rows".to_owned(), computed.into())].into();
+    StageRecord { rows, details, ..StageRecord::default() }
+}
+
+/// The tasks of a run.
+pub fn read(dir: &RunDir) -> Result<Vec<TaskRow>> {
+    let tasks: Vec<TaskRow> = table::read(&dir.table("tasks")).context("the tasks are not there yet")?;
+    ensure!(!tasks.is_empty(), "`{}` has no rows", dir.table("tasks").display());
+    Ok(tasks)
+}

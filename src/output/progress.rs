@@ -1,0 +1,65 @@
+//! Progress of one stage: rows done, rate and remaining time.
+
+use super::talk;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Time between two plain lines.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts rows and shows where the stage stands.
+pub struct Progress {
+    label: String,
+    total: usize,
+    done: usize,
+    started: Instant,
+    spoken: Instant,
+    display: Display,
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Plain,
+    Silent,
+}
+
+impl Progress {
+    pub(super) fn new(label: &str, total: usize, terminal: bool, quiet: bool) -> Self {
+        let display = if quiet {
+            Display::Silent
+        } else if terminal {
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(label.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            Display::Bar(bar)
+        } else {
+            Display::Plain
+        };
+        let now = Instant::now();
+        Self { label: label.to_owned(), total, done: 0, started: now, spoken: now, display }
+    }
+
+    /// Rows that are finished since the last call.
+    pub fn advance(&mut self, rows: usize) {
+        self.done += rows;
+        match &self.display {
+            Display::Bar(bar) => bar.inc(rows as u64),
+            Display::Plain if self.spoken.elapsed() >= PLAIN_INTERVAL => {
+                self.spoken = Instant::now();
+                let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+                let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
+                talk(&format!("{}: {}/{} rows, {rate:.1} rows/s, {left:.0} s left", self.label, self.done, self.total));
+            }
+            Display::Plain | Display::Silent => {}
+        }
+    }
+
+    /// Ends the display; the stage's summary line says the rest.
+    pub fn finish(self) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+    }
+}
