@@ -1,1 +1,18 @@
-fn main() {}
+//! The binary from the outside: one file per intent, one builder for all.
+
+mod support;
+
+#[path = "cases/bad_input.rs"]
+mod bad_input;
+#[path = "cases/durability.rs"]
+mod durability;
+#[path = "cases/import.rs"]
+mod import;
+#[path = "cases/invariants.rs"]
+mod invariants;
+#[path = "cases/pipeline.rs"]
+mod pipeline;
+#[path = "cases/real_models.rs"]
+mod real_models;
+#[path = "cases/repository.rs"]
+mod repository;

@@ -1,0 +1,111 @@
+//! Kills, interrupts and full disks: what was finished is kept, and the end is the same.
+
+use crate::invariants::assert_close;
+use crate::support::Scratch;
+use poq::store::rows::RewardRow;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+fn rewards(scratch: &Scratch) -> Vec<RewardRow> {
+    scratch.table("results/tiny/rewards.parquet")
+}
+
+#[test]
+fn ten_kills_end_like_an_undisturbed_run() {
+    let prepare = || {
+        let scratch = Scratch::new();
+        scratch.write("datasets/squad.json", &crate::support::squad(120));
+        scratch.edit("tiny.toml", "sample = 8", "sample = 120");
+        scratch.edit("tiny.toml", "max_new_tokens = 12", "max_new_tokens = 40");
+        scratch
+    };
+    let calm = prepare();
+    let started = Instant::now();
+    calm.poq(&["run", "tiny.toml"], 0);
+    let whole = started.elapsed();
+
+    let killed = prepare();
+    // Moments spread over the run by a fixed generator: a failure can be repeated.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut kills = 0;
+    while kills < 10 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (state >> 40) as f64 / f64::from(1_u32 << 24);
+        let mut child = killed
+            .command(&["run", "tiny.toml", "--quiet"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("poq starts");
+        std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+        if child.try_wait().expect("wait").is_some() {
+            // It got through: begin again, or the remaining kills would hit a finished run.
+            std::fs::remove_dir_all(killed.path("results")).expect("remove");
+            continue;
+        }
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        kills += 1;
+    }
+    killed.poq(&["run", "tiny.toml"], 0);
+    assert_eq!(killed.answers("tiny"), calm.answers("tiny"));
+    // Scores may have been computed with other batch-mates: f32 sums then differ in the last digits.
+    assert_close(&killed.scores("tiny"), &calm.scores("tiny"));
+    for (a, b) in rewards(&killed).iter().zip(&rewards(&calm)) {
+        assert_eq!((&a.node, a.jobs, a.cost_norm), (&b.node, b.jobs, b.cost_norm));
+        let difference = a.avg_reward.expect("paid") - b.avg_reward.expect("paid");
+        assert!(difference.abs() < 1e-5, "{}: {difference}", a.node);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_with_130_and_keeps_what_is_done() {
+    let scratch = Scratch::new();
+    scratch.write("datasets/squad.json", &crate::support::squad(2000));
+    scratch.edit("tiny.toml", "sample = 8", "sample = 2000");
+    scratch.edit("tiny.toml", "max_new_tokens = 12", "max_new_tokens = 60");
+    let child =
+        scratch.command(&["run", "tiny.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("poq starts");
+    let parts = scratch.path("results/tiny/generations");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !parts.exists() || std::fs::read_dir(&parts).expect("list").next().is_none() {
+        assert!(Instant::now() < deadline, "no part file appeared");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+    let output = child.wait_with_output().expect("ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("what was finished is kept"), "{stderr}");
+    let record = std::fs::read_to_string(scratch.path("results/tiny/run.json")).expect("read");
+    assert!(record.contains("\"interrupted\""), "{record}");
+    assert!(!scratch.answers("tiny").is_empty());
+}
+
+#[test]
+fn two_processes_do_not_work_on_one_run() {
+    let scratch = Scratch::new();
+    scratch.poq(&["tasks", "results/tiny", "--experiment", "tiny.toml"], 0);
+    let lock = std::fs::File::open(scratch.path("results/tiny/run.lock")).expect("lock file");
+    lock.lock().expect("locks");
+    scratch.poq(&["generate", "results/tiny"], 2).says(&["another poq is working"]);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_the_run_goes_on_later() {
+    let scratch = Scratch::new();
+    scratch.poq(&["tasks", "results/tiny", "--experiment", "tiny.toml"], 0);
+    // No file may grow beyond a few hundred bytes: the first table that is written fails as on a full disk.
+    let limited = format!("ulimit -f 1; trap '' XFSZ; exec '{}' generate results/tiny", env!("CARGO_BIN_EXE_poq"));
+    let output = std::process::Command::new("bash")
+        .args(["-c", &limited])
+        .current_dir(scratch.path(""))
+        .env("ORT_DYLIB_PATH", crate::support::library())
+        .output()
+        .expect("runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("cannot write"), "{stderr}");
+    scratch.poq(&["run", "tiny.toml", "--run", "tiny"], 0);
+}

@@ -1,0 +1,135 @@
+//! The whole experiment on tiny models: every promised table, every stage alone, nothing to do the second time.
+
+use crate::support::Scratch;
+use poq::store::rows::{ProfileRow, RewardRow, RoundRow, TaskRow};
+use serde_json::Value;
+
+#[test]
+fn a_run_leaves_every_promised_table() {
+    let scratch = Scratch::new();
+    let ran = scratch.poq(&["run", "tiny.toml"], 0);
+    assert!(ran.stdout.contains("tiny_decoder_b"), "the report is on stdout:\n{}", ran.stdout);
+    for file in
+        ["run.json", "tasks.parquet", "profile.parquet", "rewards.parquet", "rounds.parquet", "metrics.parquet", "report.md"]
+    {
+        assert!(scratch.path(&format!("results/tiny/{file}")).exists(), "{file} is missing");
+    }
+    assert_eq!(scratch.table::<TaskRow>("results/tiny/tasks.parquet").len(), 14);
+    assert_eq!(scratch.answers("tiny").len(), 28);
+    assert_eq!(scratch.scores("tiny").len(), 4 * 28);
+    assert_eq!(scratch.table::<ProfileRow>("results/tiny/profile.parquet").len(), 4);
+    assert_eq!(scratch.table::<RewardRow>("results/tiny/rewards.parquet").len(), 4);
+    assert_eq!(scratch.table::<RoundRow>("results/tiny/rounds.parquet").len(), 500);
+    let leftovers: Vec<_> = walk(&scratch.path("results")).into_iter().filter(|name| name.contains(".part-") || name.ends_with(".tmp")).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn run_json_says_what_ran() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(scratch.path("results/tiny/run.json")).expect("read")).expect("JSON");
+    assert_eq!(record["status"], "done");
+    assert_eq!(record["arguments"], serde_json::json!(["run", "tiny.toml"]));
+    assert_eq!(record["settings"]["generation"]["temperature"], 0.7);
+    assert_eq!(record["settings"]["simulation"]["beta_f"], 0.3);
+    assert!(record["runtime"]["version"].as_str().is_some_and(|version| version.starts_with("1.")), "{}", record["runtime"]);
+    assert_eq!(record["runtime"]["provider"], "cpu");
+    assert_eq!(record["models"].as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(record["datasets"].as_object().map(serde_json::Map::len), Some(2));
+    assert!(record["machine"]["cores"].as_u64() >= Some(1));
+    for stage in ["tasks", "generate", "score", "profile", "simulate", "report"] {
+        assert!(record["stages"][stage]["seconds"].is_f64(), "{stage}");
+        assert_eq!(record["stages"][stage]["failed"].as_u64().is_some(), true, "{stage}");
+    }
+}
+
+#[test]
+fn a_second_run_finds_nothing_to_do() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let before = modified(&scratch, &["tasks", "profile", "rewards", "rounds", "metrics"]);
+    let ran = scratch.poq(&["run", "tiny.toml"], 0);
+    for stage in ["tasks", "generate", "score", "profile", "simulate", "report"] {
+        let line = ran.stderr.lines().find(|line| line.starts_with(&format!("{stage}:"))).expect("a line per stage");
+        assert!(line.contains("nothing to do"), "{line}");
+    }
+    assert_eq!(modified(&scratch, &["tasks", "profile", "rewards", "rounds", "metrics"]), before);
+}
+
+#[test]
+fn stages_run_alone_and_take_flags() {
+    let scratch = Scratch::new();
+    scratch.poq(&["tasks", "results/alone", "--experiment", "tiny.toml"], 0);
+    scratch.poq(&["generate", "results/alone", "--temperature", "0"], 0);
+    scratch.poq(&["score", "results/alone"], 0);
+    scratch.poq(&["profile", "results/alone"], 0);
+    scratch.poq(&["simulate", "results/alone", "--k", "1..2", "--beta", "0.5"], 0);
+    scratch.poq(&["report", "results/alone"], 0);
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(scratch.path("results/alone/run.json")).expect("read")).expect("JSON");
+    assert_eq!(record["settings"]["generation"]["temperature"], 0.0);
+    assert_eq!(record["settings"]["simulation"]["k"], serde_json::json!({"min": 1, "max": 2}));
+    assert_eq!(record["settings"]["simulation"]["beta_m"], 0.5);
+    // A changed mechanism redoes the simulation, not the answers.
+    let answers = scratch.answers("alone");
+    let ran = scratch.poq(&["simulate", "results/alone", "--beta", "0"], 0);
+    assert!(!ran.stderr.contains("nothing to do"), "{}", ran.stderr);
+    assert_eq!(scratch.answers("alone"), answers);
+}
+
+#[test]
+fn a_report_can_be_had_at_any_stage() {
+    let scratch = Scratch::new();
+    scratch.poq(&["tasks", "results/early", "--experiment", "tiny.toml"], 0);
+    let ran = scratch.poq(&["report", "results/early"], 0);
+    assert!(ran.stdout.contains("poq generate"), "the report says what is missing:\n{}", ran.stdout);
+}
+
+#[test]
+fn summaries_are_json_on_request() {
+    let scratch = Scratch::new();
+    let tasks: Value = serde_json::from_str(
+        &scratch.poq(&["tasks", "results/j", "--experiment", "tiny.toml", "--format", "json"], 0).stdout,
+    )
+    .expect("JSON");
+    assert_eq!((&tasks["stage"], &tasks["rows"], &tasks["failed"]), (&"tasks".into(), &14.into(), &0.into()));
+    let report: Value =
+        serde_json::from_str(&scratch.poq(&["report", "results/j", "--format", "json"], 0).stdout).expect("JSON");
+    assert_eq!(report["identity"]["name"], "j");
+    let models: Value = serde_json::from_str(&scratch.poq(&["models", "list", "--format", "json"], 0).stdout).expect("JSON");
+    assert_eq!(models[0]["key"], "tiny_decoder");
+    assert_eq!(models[0]["state"], "ready");
+}
+
+#[test]
+fn quiet_prints_the_report_alone() {
+    let scratch = Scratch::new();
+    let ran = scratch.poq(&["run", "tiny.toml", "--quiet"], 0);
+    assert!(ran.stderr.lines().all(|line| line.starts_with("warning:")), "{}", ran.stderr);
+    assert!(!ran.stdout.is_empty());
+}
+
+#[test]
+fn models_are_listed_and_verified() {
+    let scratch = Scratch::new();
+    std::fs::remove_dir_all(scratch.path("models/tiny_bi")).expect("remove");
+    let list = scratch.poq(&["models", "list"], 0).stdout;
+    let line = list.lines().find(|line| line.starts_with("tiny_bi ")).expect("listed");
+    assert!(line.contains("missing"), "{line}");
+    assert!(list.contains("just models tiny"), "{list}");
+    let verify = scratch.poq(&["models", "verify"], 0).stdout;
+    assert!(verify.contains("tiny_cross: ok") && verify.contains("tiny_bi: missing"), "{verify}");
+}
+
+fn modified(scratch: &Scratch, tables: &[&str]) -> Vec<std::time::SystemTime> {
+    let time = |table: &&str| {
+        let path = scratch.path(&format!("results/tiny/{table}.parquet"));
+        std::fs::metadata(path).and_then(|file| file.modified()).expect("modification time")
+    };
+    tables.iter().map(time).collect()
+}
+
+fn walk(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("list").map(|entry| entry.expect("entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path.display().to_string()] }).collect()
+}

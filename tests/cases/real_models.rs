@@ -1,0 +1,214 @@
+//! The quick pool's real models, wherever they are exported (`just models`): our numbers are the reference library's.
+//! Expected values come from `export/record_references.py` and `export/record_encoder_references.py`.
+
+use crate::support::{library, repository};
+use poq::executor::{Limits, Quit};
+use poq::generate::{Generator, Prompter, Request};
+use poq::model::chat::{ChatTemplate, Message};
+use poq::model::decoder::DecoderText;
+use poq::model::manifest::Exported;
+use poq::model::registry::{Model, Registry, Role};
+use poq::model::runtime;
+use poq::score::evaluator::Parallelism;
+use poq::score::{Evaluator, Pair};
+use poq::settings::Generation;
+use poq::store::rows::ScoreRow;
+use serde::Deserialize;
+use std::path::Path;
+
+/// The registry and a model, or none where it is not exported; said aloud, so that nobody takes it for a pass.
+fn exported(key: &str, role: Role) -> Option<(Registry, Model)> {
+    let registry = Registry::open(&repository().join("models")).expect("registry");
+    let model = registry.get(key, role).expect("known model").clone();
+    if Exported::open(&registry, &model).is_err() {
+        println!("not run: `{key}` is not exported; `just models` exports it");
+        return None;
+    }
+    let _ = library();
+    runtime::load(&registry.directory).expect("runtime loads");
+    Some((registry, model))
+}
+
+fn expected<T: for<'de> Deserialize<'de>>(name: &str) -> T {
+    let path = repository().join("tests/expected").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).expect("read")).expect("expected values")
+}
+
+#[derive(Deserialize)]
+struct Scores {
+    pairs: Vec<ExpectedPair>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedPair {
+    reference: String,
+    output: String,
+    score: f64,
+}
+
+fn pair(index: usize, expected: &ExpectedPair) -> Pair {
+    Pair {
+        task_id: format!("{index:04}"),
+        task_type: "qa".into(),
+        model: "m".into(),
+        reference: expected.reference.clone(),
+        references: vec![expected.reference.clone()],
+        output: Ok(expected.output.clone()),
+    }
+}
+
+/// The recordings hold empty texts too, which the library scores and poq refuses to.
+fn pairs_without_text(pair: &ExpectedPair) -> bool {
+    pair.reference.trim().is_empty() || pair.output.trim().is_empty()
+}
+
+fn score(evaluator: &mut Evaluator, pairs: &[&Pair], rows: usize) -> Vec<ScoreRow> {
+    let mut scored = Vec::new();
+    let limits = Limits { rows, tokens: 4096 };
+    evaluator
+        .score(pairs, limits, &Quit::default(), |rows| {
+            scored.extend(rows);
+            Ok(())
+        })
+        .expect("scores");
+    scored
+}
+
+fn scores_equal(key: &str, file: &str, tolerance: f64) {
+    let Some((registry, model)) = exported(key, Role::Evaluator) else { return };
+    let expected: Scores = expected(file);
+    assert!(expected.pairs.len() >= 30);
+    let pairs: Vec<Pair> = expected.pairs.iter().enumerate().map(|(i, expected)| pair(i, expected)).collect();
+    let refs: Vec<&Pair> = pairs.iter().collect();
+    let mut evaluator = Evaluator::open(&registry, &model, Parallelism { workers: 2, threads: 1 }).expect("loads");
+    let mut worst = 0.0_f64;
+    for rows in [1, 8] {
+        let scored = score(&mut evaluator, &refs, rows);
+        assert_eq!(scored.len(), pairs.len());
+        for (row, expected) in scored.iter().zip(&expected.pairs) {
+            if pairs_without_text(expected) {
+                assert!(row.raw.is_none() && row.error.is_some(), "an empty text is a failed row");
+                continue;
+            }
+            let raw = row.raw.unwrap_or_else(|| panic!("`{}`: {:?}", expected.output, row.error));
+            worst = worst.max((raw - expected.score).abs());
+            assert!(
+                (raw - expected.score).abs() <= tolerance,
+                "batch {rows}: {raw} is not {} for {:?} and {:?}",
+                expected.score,
+                expected.reference,
+                expected.output
+            );
+        }
+    }
+    println!("{key}: largest difference {worst:.2e}");
+}
+
+#[test]
+fn minilm_l6_scores_equal_sentence_transformers() {
+    scores_equal("sts_minilm_l6", "sts_minilm_l6_scores.json", 1e-4);
+}
+
+#[test]
+fn minilm_l3_scores_equal_the_published_graph() {
+    scores_equal("sts_minilm_l3", "sts_minilm_l3_scores.json", 1e-4);
+}
+
+/// The graph quantises activations with one scale per batch, so a row's probability depends on its batch-mates: single
+/// rows are held to the reference, batches are not.
+#[test]
+fn deberta_nli_probabilities_equal_the_published_graph() {
+    let Some((registry, model)) = exported("ce_nli_deberta", Role::Evaluator) else { return };
+    let expected: Scores = expected("ce_nli_deberta_scores.json");
+    let mut evaluator = Evaluator::open(&registry, &model, Parallelism { workers: 1, threads: 2 }).expect("loads");
+    for (i, expected) in expected.pairs.iter().enumerate() {
+        let pair = pair(i, expected);
+        let raw = score(&mut evaluator, &[&pair], 1)[0].raw.expect("scored");
+        assert!((raw - expected.score).abs() <= 1e-4, "{raw} is not {} for {:?}", expected.score, expected.output);
+    }
+}
+
+#[derive(Deserialize)]
+struct Greedy {
+    templates: std::collections::BTreeMap<String, Vec<Rendered>>,
+    prompts: Vec<GreedyRow>,
+}
+
+#[derive(Deserialize)]
+struct Rendered {
+    messages: Vec<ExpectedMessage>,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct ExpectedMessage {
+    role: String,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct GreedyRow {
+    text: String,
+    prompt_ids: Vec<u32>,
+    new_ids: Vec<u32>,
+}
+
+#[test]
+fn smollm2_greedy_text_equals_transformers_token_for_token() {
+    let Some((registry, model)) = exported("smollm2_135m", Role::Inference) else { return };
+    let expected: Greedy = expected("smollm2_135m_greedy.json");
+    let text = DecoderText::open(&model, &Exported::open(&registry, &model).expect("exported")).expect("tokenizer");
+    let settings = Generation {
+        max_new_tokens: expected.prompts[0].new_ids.len(),
+        temperature: 0.0,
+        ..Generation::default()
+    };
+    let request = |(i, row): (usize, &GreedyRow)| Request {
+        task_id: i.to_string(),
+        prompt: Ok(row.text.clone()),
+        seed: 0,
+        work_key: i.to_string(),
+    };
+    let requests: Vec<Request> = expected.prompts.iter().enumerate().map(request).collect();
+    let prompter = Prompter::open(&registry, &model, &settings).expect("prompter");
+    let mut generator = Generator::open(&registry, &model, prompter, 2).expect("loads");
+    for batch_size in [1, 5] {
+        let mut answers = vec![None; requests.len()];
+        generator
+            .answer(&requests, |_| true, batch_size, &Quit::default(), |rows| {
+                for row in rows {
+                    let place: usize = row.task_id.parse().expect("index");
+                    answers[place] = Some(row);
+                }
+                Ok(())
+            })
+            .expect("answers");
+        for (row, answer) in expected.prompts.iter().zip(&answers) {
+            let answer = answer.as_ref().expect("every request is answered");
+            assert_eq!(answer.prompt_tokens, i32::try_from(row.prompt_ids.len()).ok(), "{:?}", row.text);
+            let ids = text.tokenizer.encode(&row.text, false).expect("encodes").ids;
+            assert_eq!(ids, row.prompt_ids);
+            // The reference was recorded without stopping; ours stops where it drew a stop token.
+            let stop = row.new_ids.iter().position(|id| text.stop_ids.contains(id)).unwrap_or(row.new_ids.len());
+            let wanted = text.tokenizer.decode(&row.new_ids[..stop]).expect("decodes");
+            assert_eq!(answer.output_raw.as_deref(), Some(wanted.as_str()), "batch {batch_size}: {:?}", row.text);
+            assert_eq!(answer.output_tokens, i32::try_from(stop).ok());
+        }
+    }
+}
+
+#[test]
+fn chat_templates_render_as_transformers_renders_them() {
+    let expected: Greedy = expected("smollm2_135m_greedy.json");
+    for (key, cases) in &expected.templates {
+        let Some((registry, model)) = exported(key, Role::Inference) else { continue };
+        let facts = model.decoder_facts().expect("decoder");
+        let path: &Path = &Exported::open(&registry, &model).expect("exported").file(&facts.chat_template);
+        let template = ChatTemplate::open(path, facts.bos_token.as_deref(), facts.eos_token.as_deref()).expect("compiles");
+        for case in cases {
+            let messages: Vec<Message> =
+                case.messages.iter().map(|m| Message { role: &m.role, content: &m.content }).collect();
+            assert_eq!(template.render(&messages).expect("renders"), case.text, "{key}");
+        }
+    }
+}
