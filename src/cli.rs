@@ -260,7 +260,8 @@ fn parse_latency(text: &str) -> Result<(String, f64), String> {
 
 fn parse_k(text: &str) -> Result<crate::settings::EvaluatorsPerRound, String> {
     use crate::settings::EvaluatorsPerRound::{Fixed, Range};
-    let number = |text: &str| text.trim().parse::<usize>().map_err(|error| format!("`{text}` is not a number: {error}"));
+    let number =
+        |text: &str| text.trim().parse::<usize>().map_err(|error| format!("`{text}` is not a number: {error}"));
     match text.split_once("..") {
         Some((min, max)) => Ok(Range { min: number(min)?, max: number(max.trim_start_matches('='))? }),
         None => Ok(Fixed(number(text)?)),

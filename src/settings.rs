@@ -304,11 +304,7 @@ impl Generation {
             "`generation.temperature` must be 0 (greedy) or more; it is {}",
             self.temperature
         );
-        ensure!(
-            self.top_p > 0.0 && self.top_p <= 1.0,
-            "`generation.top_p` must lie in (0, 1]; it is {}",
-            self.top_p
-        );
+        ensure!(self.top_p > 0.0 && self.top_p <= 1.0, "`generation.top_p` must lie in (0, 1]; it is {}", self.top_p);
         Ok(())
     }
 }

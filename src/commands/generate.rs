@@ -45,7 +45,10 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         let mut record = StageRecord::default();
         let models =
             run.available(&registry, &settings.models, Role::Inference, work.skip_missing, &mut record.warnings)?;
-        ensure!(!models.is_empty(), "none of the models in `generation.models` is exported\nhint: `just models` exports them");
+        ensure!(
+            !models.is_empty(),
+            "none of the models in `generation.models` is exported\nhint: `just models` exports them"
+        );
         let keys: Vec<String> = models.iter().map(|model| model.key.clone()).collect();
         let mut computed = 0;
         let mut per_model = BTreeMap::new();
@@ -100,11 +103,17 @@ fn answer_all(
         context.load_runtime(run)?;
         let mut progress = context.printer.progress(&format!("generate {}", model.key), missing.len());
         let mut generator = Generator::open(registry, model, prompter, context.threads)?;
-        let totals = generator.answer(&requests, |request| missing.contains(&request.work_key), settings.batch_size, &context.quit, |done| {
-            progress.advance(done.len());
-            rows.extend(done.iter().map(|row| (row.work_key.clone(), row.clone())));
-            group.append(done)
-        });
+        let totals = generator.answer(
+            &requests,
+            |request| missing.contains(&request.work_key),
+            settings.batch_size,
+            &context.quit,
+            |done| {
+                progress.advance(done.len());
+                rows.extend(done.iter().map(|row| (row.work_key.clone(), row.clone())));
+                group.append(done)
+            },
+        );
         group.flush()?;
         progress.finish();
         let totals = totals?;

@@ -48,7 +48,10 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
     settings.check()?;
     let root = context.results.join(&arguments.run);
     if root.join("run.json").exists() && !arguments.update {
-        bail!("run `{}` exists already\nhint: choose another --run name, or pass --update to replace its answers", arguments.run);
+        bail!(
+            "run `{}` exists already\nhint: choose another --run name, or pass --update to replace its answers",
+            arguments.run
+        );
     }
     let mut run = Run::import(&root, settings, &arguments.file.display().to_string())?;
     run.record.datasets = [(arguments.file.display().to_string(), sha256_file(&arguments.file)?)].into();
@@ -68,7 +71,9 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
         Ok(StageRecord { rows, failed, warnings: imported.warnings, details: details.into(), ..StageRecord::default() })
     })?;
     let directory = run.dir.root().display();
-    context.printer.note(&format!("next: poq score {directory} && poq profile {directory} && poq simulate {directory} && poq report {directory}"));
+    context.printer.note(&format!(
+        "next: poq score {directory} && poq profile {directory} && poq simulate {directory} && poq report {directory}"
+    ));
     context.printer.summary(&summary)?;
     Ok(ExitCode::Done)
 }

@@ -37,7 +37,8 @@ struct Entry<'m> {
 }
 
 fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Model>> {
-    let models: Vec<&Model> = registry.models.iter().filter(|model| pool.is_none_or(|pool| model.pool == pool)).collect();
+    let models: Vec<&Model> =
+        registry.models.iter().filter(|model| pool.is_none_or(|pool| model.pool == pool)).collect();
     let mut pools: Vec<&str> = registry.models.iter().map(|model| model.pool.as_str()).collect();
     pools.dedup();
     ensure!(!models.is_empty(), "no model is in the pool `{}`; there are: {}", pool.unwrap_or("any"), pools.join(", "));
@@ -112,7 +113,7 @@ fn list(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<Ex
 #[derive(Serialize)]
 struct Verdict<'m> {
     key: &'m str,
-    verdict: &'static str,
+    state: &'static str,
     problem: Option<String>,
 }
 
@@ -120,22 +121,22 @@ fn verify(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<
     let verdict = |model| {
         let model: &Model = model;
         match presence(registry, model) {
-            Presence::Missing => Verdict { key: &model.key, verdict: "missing", problem: None },
+            Presence::Missing => Verdict { key: &model.key, state: "missing", problem: None },
             _ => match Exported::open(registry, model).and_then(|exported| exported.verify()) {
-                Ok(()) => Verdict { key: &model.key, verdict: "ok", problem: None },
-                Err(error) => Verdict { key: &model.key, verdict: "broken", problem: Some(format!("{error:#}")) },
+                Ok(()) => Verdict { key: &model.key, state: "ok", problem: None },
+                Err(error) => Verdict { key: &model.key, state: "broken", problem: Some(format!("{error:#}")) },
             },
         }
     };
     let verdicts: Vec<Verdict> = selected(registry, pool)?.into_iter().map(verdict).collect();
     let mut text = String::new();
-    for Verdict { key, verdict, problem } in &verdicts {
-        let _ = writeln!(text, "{key}: {verdict}");
+    for Verdict { key, state, problem } in &verdicts {
+        let _ = writeln!(text, "{key}: {state}");
         for line in problem.iter().flat_map(|problem| problem.lines()) {
             let _ = writeln!(text, "  {line}");
         }
     }
     context.printer.data(&text, &verdicts)?;
-    let sound = verdicts.iter().all(|verdict| verdict.verdict != "broken");
+    let sound = verdicts.iter().all(|verdict| verdict.state != "broken");
     Ok(if sound { ExitCode::Done } else { ExitCode::CouldNotRun })
 }

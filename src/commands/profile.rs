@@ -48,11 +48,8 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
             .finish();
         let path = run.dir.table("profile");
         let stamp = table::stamp(&path)?.unwrap_or_default();
-        let mut rows: Vec<ProfileRow> = if stamp.fingerprint.trim_start_matches(PARTIAL) == fingerprint {
-            table::read(&path)?
-        } else {
-            Vec::new()
-        };
+        let mut rows: Vec<ProfileRow> =
+            if stamp.fingerprint.trim_start_matches(PARTIAL) == fingerprint { table::read(&path)? } else { Vec::new() };
         let mut computed = 0;
         if stamp.fingerprint != fingerprint {
             let sample = Sample::draw(run)?;
@@ -109,7 +106,7 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
         let given = &settings.profile.given_latency_ms;
         let to_measure: Vec<String> = keys
             .iter()
-            .filter(|key| !given.contains_key(*key) && !(imported && role == Role::Inference))
+            .filter(|key| !(given.contains_key(*key) || imported && role == Role::Inference))
             .cloned()
             .collect();
         if !to_measure.is_empty() {
@@ -211,7 +208,9 @@ fn set_costs(rows: &mut [ProfileRow]) -> Result<Vec<String>> {
             warnings.push(format!(
                 "nobody knows the latencies of the {node_type} nodes, so all cost 0 and rewards are quality alone; give them with `poq profile --latency NODE=MS`"
             ));
-            members.iter().for_each(|&i| rows[i].cost_norm = 0.0);
+            for &i in &members {
+                rows[i].cost_norm = 0.0;
+            }
             continue;
         }
         let unknown: Vec<&str> =

@@ -29,7 +29,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
     let mut built = None;
     let summary = run.stage(context, "report", |run| {
         let tasks = tasks::read(&run.dir)?;
-        let generations = if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
+        let generations =
+            if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
         let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
         let costs = if run.dir.table("profile").exists() { profile::read(run)? } else { Vec::new() };
         let rewards: Vec<RewardRow> =

@@ -105,9 +105,7 @@ fn score_all(
     let keys: Vec<String> = pairs.iter().map(|pair| identity.work_key(pair)).collect();
     let mut group: Group<ScoreRow> = Group::open(&run.dir.scores(), &model.key, run.dir.name())?;
     let mut known = group.existing()?;
-    let missing = missing_pairs(pairs, &keys, |key| {
-        known.get(key).is_none_or(|row| work.retry_failed && row.failed())
-    });
+    let missing = missing_pairs(pairs, &keys, |key| known.get(key).is_none_or(|row| work.retry_failed && row.failed()));
     let mut figures = serde_json::Value::Null;
     if !missing.is_empty() {
         context.load_runtime(run)?;
@@ -150,7 +148,12 @@ fn score_all(
     }
     let constant = scales.iter().filter(|scale| scale.constant && scale.n > 0);
     let warnings = constant
-        .map(|scale| format!("evaluator `{}` gave all {} `{}` rows the same score: normalised to 5", model.key, scale.n, scale.group))
+        .map(|scale| {
+            format!(
+                "evaluator `{}` gave all {} `{}` rows the same score: normalised to 5",
+                model.key, scale.n, scale.group
+            )
+        })
         .collect();
     let failed = rows.iter().filter(|row| row.failed()).count();
     let figures = json!({ "inference": figures, "normalization": scales });
@@ -178,7 +181,6 @@ fn column_fingerprint<'k>(keys: impl Iterator<Item = &'k str>, scaling: &str) ->
 pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let skipped = &run.record.skipped_models;
     let evaluators = run.record.settings.scoring.evaluators.iter().filter(|key| !skipped.contains(key));
-    let scorers: Vec<String> =
-        [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(evaluators.cloned()).collect();
+    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(evaluators.cloned()).collect();
     parts::read_groups(&run.dir.scores(), &scorers).context("the scores are not there yet")
 }

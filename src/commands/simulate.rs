@@ -33,9 +33,8 @@ pub fn command(context: &Context, arguments: &SimulateArguments) -> Result<ExitC
 pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
     run.stage(context, "simulate", |run| {
         let settings = &run.record.settings.simulation;
-        let mut fingerprint = Fingerprint::new("simulation")
-            .value("settings", settings)?
-            .file("profile", &run.dir.table("profile"))?;
+        let mut fingerprint =
+            Fingerprint::new("simulation").value("settings", settings)?.file("profile", &run.dir.table("profile"))?;
         for group in parts::finished_groups(&run.dir.scores())? {
             fingerprint = fingerprint.file(&group, &run.dir.scores().join(format!("{group}.parquet")))?;
         }

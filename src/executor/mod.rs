@@ -110,7 +110,7 @@ where
         drop((batch_receiver, result_sender));
         // The iteration ends when every sender is gone, and an early return drops the receiver, which stops the senders.
         let results = result_receiver;
-        for finished in results.iter() {
+        for finished in &results {
             totals.rows += finished.rows.len();
             totals.failed += finished.rows.iter().filter(|row| row.result.is_err()).count();
             totals.tokens += finished.rows.iter().map(|row| row.tokens).sum::<usize>();
@@ -138,7 +138,7 @@ fn plan<T: Tokenise, O: Send>(
     let mut jobs = jobs.peekable();
     while jobs.peek().is_some() && !quit.requested() {
         let window: Vec<Job> = jobs.by_ref().take(WINDOW_ROWS).collect();
-        let tokenised: Vec<Result<Ready, (Done<O>, bool)>> = window
+        let encoded: Vec<Result<Ready, (Done<O>, bool)>> = window
             .into_par_iter()
             .map(|job| {
                 let started = Instant::now();
@@ -153,7 +153,7 @@ fn plan<T: Tokenise, O: Send>(
             })
             .collect();
         let (mut ready, mut failed) = (Vec::new(), Vec::new());
-        for row in tokenised {
+        for row in encoded {
             match row {
                 Ok(row) => ready.push(row),
                 Err((row, true)) => failed.push(row),

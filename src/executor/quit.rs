@@ -9,6 +9,7 @@ pub struct Quit(Arc<AtomicBool>);
 
 impl Quit {
     /// Asks for a stop; returns whether one had been asked for before.
+    #[allow(clippy::must_use_candidate)] // most callers only ask
     pub fn request(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }

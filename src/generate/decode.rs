@@ -80,7 +80,7 @@ impl DecodeBackend {
     /// the slots to keep.
     fn draw(
         &self,
-        active: &mut Vec<Option<Active>>,
+        active: &mut [Option<Active>],
         logits: &Logits,
         started: Instant,
         results: &mut [Option<Result<Answer>>],

@@ -15,7 +15,7 @@ use crate::model::session::SessionOptions;
 use crate::settings::Generation;
 use crate::store::Fingerprint;
 use crate::store::rows::{GenerationRow, TaskRow};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use decode::{Answer, DecodeBackend};
 use prompt::PromptTokeniser;
 use std::time::Duration;
@@ -73,13 +73,13 @@ impl Prompter {
 /// Seed of a row: a hash of run seed, task and model, so that no other row and no order of work changes its answer.
 #[must_use]
 pub fn row_seed(run_seed: u64, task_id: &str, model: &str) -> u64 {
-    let key = Fingerprint::new("row seed").text("run", &run_seed.to_string()).text("task", task_id).text("model", model);
-    u64::from_str_radix(&key.key()[..16], 16).expect("a key is hex; this is a bug")
+    Fingerprint::new("row seed").text("run", &run_seed.to_string()).text("task", task_id).text("model", model).number()
 }
 
 /// A loaded decoder with its prompter.
 pub struct Generator {
     prompter: Prompter,
+    /// Moves into the executor's backend for the time of a call.
     decoder: Option<Decoder>,
 }
 
@@ -119,7 +119,7 @@ impl Generator {
         if failed > 0 {
             write(refused)?;
         }
-        let decoder = self.decoder.take().expect("the decoder is put back after each call; this is a bug");
+        let decoder = self.decoder.take().context("the decoder was not put back after the last call; this is a bug")?;
         let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
         let mut backends = [DecodeBackend::new(decoder, &settings, &self.prompter.text.stop_ids, seeds)];
         let tokeniser = PromptTokeniser { text: &self.prompter.text, max_new_tokens: settings.max_new_tokens };

@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_once_and_braces_in_passages_stay() {
-        let filled = instruction(&task(QA, Some("Why {context}?"), "Because {question}."), &settings("{context}|{question}|{x}"));
+        let filled = instruction(
+            &task(QA, Some("Why {context}?"), "Because {question}."),
+            &settings("{context}|{question}|{x}"),
+        );
         assert_eq!(filled.expect("fills"), "Because {question}.|Why {context}?|{x}");
     }
 

@@ -6,6 +6,9 @@ use anyhow::{Result, ensure};
 use rand_core::Rng;
 use rand_pcg::Pcg64;
 
+/// The stream of the generator; rows differ by their seeds. Any odd constant would do.
+const STREAM: u128 = 0x5851_f42d_4c95_7f2d_1405_7b7e_f767_814f;
+
 /// How tokens are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sampling {
@@ -38,7 +41,7 @@ impl Sampler {
     /// A sampler whose stream starts from the row's seed.
     #[must_use]
     pub fn new(sampling: Sampling, seed: u64) -> Self {
-        Self { sampling, stream: Pcg64::new(u128::from(seed), 0xa02b_dbf7_bb3c_0a7a_c28f_a16a_64ab_f96) }
+        Self { sampling, stream: Pcg64::new(u128::from(seed), STREAM) }
     }
 
     /// The next token. NaN and infinite logits are errors: whatever were drawn from them would be an invention.

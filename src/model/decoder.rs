@@ -116,7 +116,10 @@ impl Decoder {
         let shape = session.input_shape(&first.past)?;
         let [_, heads, _, dim] = shape.as_slice() else { bail!("`{}` is not a tensor of four dimensions", first.past) };
         let fixed = |name: &str, value: i64| {
-            usize::try_from(value).ok().filter(|&v| v > 0).ok_or_else(|| anyhow!("its {name} is not fixed in the graph"))
+            usize::try_from(value)
+                .ok()
+                .filter(|&v| v > 0)
+                .ok_or_else(|| anyhow!("its {name} is not fixed in the graph"))
         };
         let (kv_heads, head_dim) = (fixed("number of KV heads", *heads)?, fixed("head dimension", *dim)?);
         let (takes_logits_index, takes_position_ids) = (has("logits_index"), has("position_ids"));
@@ -128,7 +131,10 @@ impl Decoder {
     pub fn prefill(&mut self, prompts: &[&[u32]]) -> Result<(Logits, Cache)> {
         let rows = prompts.len();
         let width = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
-        ensure!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt without tokens reached the decoder; this is a bug");
+        ensure!(
+            prompts.iter().all(|prompt| !prompt.is_empty()),
+            "a prompt without tokens reached the decoder; this is a bug"
+        );
         let mut ids = Vec::with_capacity(rows * width);
         for prompt in prompts {
             ids.extend(prompt.iter().map(|&id| i64::from(id)));
@@ -137,8 +143,8 @@ impl Decoder {
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
         let empty = || tensor_f32(&[rows, self.kv_heads, 0, self.head_dim], Vec::new());
         let values = self.layers.iter().map(|_| empty()).collect::<Result<_>>()?;
-        let wanted = lengths.iter().map(|&length| length - 1).collect();
-        self.forward(ids, width, wanted, Cache { values, lengths: vec![0; rows], width: 0 }, &lengths)
+        let wanted: Vec<usize> = lengths.iter().map(|&length| length - 1).collect();
+        self.forward(ids, width, &wanted, Cache { values, lengths: vec![0; rows], width: 0 }, &lengths)
     }
 
     /// Appends one token to every row; returns the logits after it.
@@ -146,7 +152,7 @@ impl Decoder {
         let rows = tokens.len();
         ensure!(rows == cache.rows(), "{rows} tokens for {} cached rows; this is a bug", cache.rows());
         let ids = tokens.iter().map(|&id| i64::from(id)).collect();
-        self.forward(ids, 1, vec![0; rows], cache, &vec![1; rows])
+        self.forward(ids, 1, &vec![0; rows], cache, &vec![1; rows])
     }
 
     /// Keeps only some rows of a cache, in the given order, and drops positions that no kept row uses.
@@ -174,7 +180,7 @@ impl Decoder {
         &mut self,
         ids: Vec<i64>,
         chunk: usize,
-        wanted: Vec<usize>,
+        wanted: &[usize],
         mut cache: Cache,
         added: &[usize],
     ) -> Result<(Logits, Cache)> {
@@ -205,7 +211,7 @@ impl Decoder {
             let place = outputs.iter().position(|(output, _)| output == name);
             place.map(|place| outputs.swap_remove(place).1).ok_or_else(|| anyhow!("the graph returned no `{name}`"))
         };
-        let logits = pick_logits(&take("logits")?, &wanted, self.takes_logits_index)?;
+        let logits = pick_logits(&take("logits")?, wanted, self.takes_logits_index)?;
         let values = self.layers.iter().map(|layer| take(&layer.present)).collect::<Result<Vec<_>>>()?;
         let width = match values.first() {
             Some(value) => view_f32(value)?.0.get(2).copied().unwrap_or(width),

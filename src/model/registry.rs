@@ -245,7 +245,10 @@ impl Registry {
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join("registry.toml");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("cannot read the model registry `{}` (hint: run from the repository, or pass --models)", path.display())
+            format!(
+                "cannot read the model registry `{}` (hint: run from the repository, or pass --models)",
+                path.display()
+            )
         })?;
         let file: RegistryFile =
             toml::from_str(&text).with_context(|| format!("`{}` is not a valid registry", path.display()))?;
@@ -269,9 +272,8 @@ impl Registry {
 
     /// The model with this key, or an error that lists the keys with the same role.
     pub fn get(&self, key: &str, role: Role) -> Result<&Model> {
-        let known = || {
-            self.models.iter().filter(|m| m.role == role).map(|m| m.key.as_str()).collect::<Vec<_>>().join(", ")
-        };
+        let known =
+            || self.models.iter().filter(|m| m.role == role).map(|m| m.key.as_str()).collect::<Vec<_>>().join(", ");
         let model = self
             .models
             .iter()

@@ -44,8 +44,9 @@ impl Session {
             let mut builder = builder.with_execution_providers([provider]).map_err(ort::Error::<()>::from)?;
             builder.commit_from_file(path)
         };
-        let inner =
-            build().map_err(|error| anyhow!("{error}")).with_context(|| format!("cannot load `{}`\n{HINT}", path.display()))?;
+        let inner = build()
+            .map_err(|error| anyhow!("{error}"))
+            .with_context(|| format!("cannot load `{}`\n{HINT}", path.display()))?;
         let inputs = inner.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         Ok(Self { inner, inputs, outputs })

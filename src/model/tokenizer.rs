@@ -25,7 +25,8 @@ impl Tokenizer {
     /// Loads a `tokenizer.json`. With `max_length`, longer inputs are cut, the longer text of a pair first; without,
     /// nothing is cut. Padding is the batch's business, so whatever the file says of it is ignored.
     pub fn open(path: &Path, max_length: Option<usize>) -> Result<Self> {
-        let failed = |error: tokenizers::Error| anyhow!("cannot load the tokenizer `{}`: {error}\n{HINT}", path.display());
+        let failed =
+            |error: tokenizers::Error| anyhow!("cannot load the tokenizer `{}`: {error}\n{HINT}", path.display());
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(failed)?;
         let truncation = max_length.map(|max_length| TruncationParams {
             direction: TruncationDirection::Right,

@@ -91,10 +91,16 @@ pub fn measure_generator(
     for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
         let started = Instant::now();
         let mut rows = Vec::new();
-        generator.answer(std::slice::from_ref(request), |_| true, 1, quit, |done| {
-            rows.extend(done);
-            Ok(())
-        })?;
+        generator.answer(
+            std::slice::from_ref(request),
+            |_| true,
+            1,
+            quit,
+            |done| {
+                rows.extend(done);
+                Ok(())
+            },
+        )?;
         let elapsed = started.elapsed();
         let Some(row) = rows.pop() else { bail!("interrupted") };
         if let Some(error) = row.error {

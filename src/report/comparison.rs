@@ -171,7 +171,7 @@ fn differences(inputs: &Inputs) -> Vec<String> {
             super::format::plural(inputs.tasks.len(), "task")
         ),
         format!(
-            "The paper timed {}; this run: {}, {}.",
+            "The paper was measured on {}; this run: {}, {}.",
             paper::HARDWARE,
             inputs.identity.machine,
             inputs.identity.runtime

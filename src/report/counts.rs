@@ -1,4 +1,5 @@
 //! How much there is: tasks per task type, answers, and rows that failed, per table.
+//! A failed row is kept with its error and counted here; it is never a zero elsewhere.
 
 use super::Inputs;
 use super::join::{Joined, distinct};

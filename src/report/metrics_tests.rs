@@ -1,4 +1,5 @@
-//! The wide join on rows written out by hand, gaps included.
+//! The wide join on rows written out by hand, gaps included:
+//! order, nulls, clashing names and keys that occur twice.
 
 use super::super::fixtures::{answer, failed_answer, score, task};
 use super::*;

@@ -98,6 +98,9 @@ fn rewards(list: &mut List, inputs: &Inputs, joined: &Joined) {
         return;
     }
     let mut stages = Vec::new();
+    if inputs.tasks.is_empty() {
+        stages.push("tasks");
+    }
     if joined.generations.is_empty() {
         stages.push("generate");
     }

@@ -1,5 +1,5 @@
-//! Every number that the report quotes from the paper, in one place: "Design and Evaluation of Cost-Aware PoQ"
-//! (arXiv 2512.16317), Table 4 and Figure 4. Nothing here is computed, and nothing is compared by machine.
+//! Every number that the report quotes from the paper, in one place: "Design and Evaluation of Cost-Aware Proof of
+//! Quality" (arXiv 2512.16317), Table 4 and Figure 4. Nothing here is computed, and nothing is compared by machine.
 
 use super::comparison::{Correlations, Payment};
 

@@ -88,12 +88,13 @@ fn text_table(table: &Table) -> String {
     drawn.trim_fmt()
 }
 
-/// Breaks text at spaces so that no line is wider than [`WIDTH`], unless a single word is.
+/// Breaks text at spaces so that no line is wider than [`WIDTH`]. What stands between backticks is a command to copy
+/// and is never broken, even where it is wider than that.
 fn wrap(text: &str, first: &str, rest: &str) -> String {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut empty = true;
-    for word in text.split_whitespace() {
+    for word in words(text) {
         if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
             lines.push(std::mem::replace(&mut line, rest.to_owned()));
             empty = true;
@@ -108,6 +109,15 @@ fn wrap(text: &str, first: &str, rest: &str) -> String {
     lines.join("\n")
 }
 
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let parts = text.split(move |c: char| {
+        quoted ^= c == '`';
+        c.is_whitespace() && !quoted
+    });
+    parts.filter(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +130,12 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
         assert!(lines[0].starts_with("- word") && lines[1].starts_with("  word"));
         assert_eq!(wrap("", "- ", "  "), "- ");
+    }
+
+    #[test]
+    fn commands_are_not_broken() {
+        let text = wrap(&format!("{}`poq score results/quick`, then `poq simulate x`.", "w ".repeat(45)), "", "");
+        assert_eq!(text.lines().nth(1), Some("`poq score results/quick`, then `poq simulate x`."));
     }
 
     #[test]

@@ -92,8 +92,8 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     r.is_finite().then(|| r.clamp(-1.0, 1.0))
 }
 
-/// Mean of correlations through Fisher's z: tanh of the mean of atanh r, each task weighing the same. Null for no
-/// correlation at all, and where +1 and -1 meet.
+/// Mean of correlations through Fisher's z: tanh of the mean of atanh r, each task weighing the same. A perfect
+/// correlation outweighs all others; null for no correlation at all, and where +1 and -1 meet.
 #[must_use]
 pub fn fisher_z_mean(correlations: &[f64]) -> Option<f64> {
     let z: Vec<f64> = correlations.iter().map(|r| r.atanh()).collect();

@@ -1,4 +1,5 @@
-//! Hand-computed values for `statistics.rs`.
+//! Hand-computed values for `statistics.rs`:
+//! ties, constants, gaps and too few pairs included.
 
 use super::*;
 

@@ -43,10 +43,12 @@ fn answers(inputs: &Inputs, joined: &Joined, warn: &mut impl FnMut(&str, String)
             warn("failed_answers", text);
         }
         if rows < inputs.tasks.len() {
-            let text = format!(
-                "`{model}` was asked {rows} of {} tasks; its means are over fewer tasks than others may have.",
-                inputs.tasks.len()
-            );
+            let text = if rows == 0 {
+                format!("`{model}` is in the experiment but has answered nothing.")
+            } else {
+                let tasks = inputs.tasks.len();
+                format!("`{model}` was asked {rows} of {tasks} tasks; its means are over those alone.")
+            };
             warn("missing_answers", text);
         }
     }

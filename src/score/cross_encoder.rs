@@ -79,10 +79,13 @@ mod tests {
 
     #[test]
     fn heads_on_known_logits() {
-        assert_eq!(ScoreHead::Logit.score(&[-1.5]).expect("score"), -1.5);
-        assert_eq!(ScoreHead::Sigmoid.score(&[0.0]).expect("score"), 0.5);
-        let probability = ScoreHead::Probability { column: 1, labels: 2 }.score(&[0.0, 3_f32.ln()]).expect("score");
-        assert!((probability - 0.75).abs() < 1e-7);
+        for (head, logits, expected) in [
+            (ScoreHead::Logit, vec![-1.5], -1.5),
+            (ScoreHead::Sigmoid, vec![0.0], 0.5),
+            (ScoreHead::Probability { column: 1, labels: 2 }, vec![0.0, 3_f32.ln()], 0.75),
+        ] {
+            assert!((head.score(&logits).expect("score") - expected).abs() < 1e-7, "{head:?}");
+        }
     }
 
     #[test]

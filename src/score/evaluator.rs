@@ -36,7 +36,12 @@ impl Identity {
     pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
         let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
         let hash = Exported::open(registry, model)?.hash();
-        Ok(Self { key: model.key.clone(), hash, order: facts.order, settings: format!("{facts:?} {}", model.max_length) })
+        Ok(Self {
+            key: model.key.clone(),
+            hash,
+            order: facts.order,
+            settings: format!("{facts:?} {}", model.max_length),
+        })
     }
 
     /// Hash of the exported files.
@@ -48,7 +53,8 @@ impl Identity {
     /// Hash of the work of scoring a pair. Rows with equal texts share it, and with it the score.
     #[must_use]
     pub fn work_key(&self, pair: &Pair) -> String {
-        let fingerprint = Fingerprint::new("evaluator score").text("model", &self.hash).text("settings", &self.settings);
+        let fingerprint =
+            Fingerprint::new("evaluator score").text("model", &self.hash).text("settings", &self.settings);
         match pair.texts() {
             Ok((reference, output)) => fingerprint.text("reference", reference).text("output", output).key(),
             Err(error) => fingerprint.text("error", &error).key(),
@@ -121,12 +127,14 @@ impl Evaluator {
         let options = SessionOptions { threads: parallelism.threads, arena: false };
         let encoders = (0..parallelism.workers.max(1)).map(|_| Encoder::open(registry, model, options));
         let network = match (model.architecture, facts.pooling) {
-            (Architecture::BiEncoder, Some(pooling)) => {
-                Network::Bi(encoders.map(|encoder| Ok(BiEncoder { encoder: encoder?, pooling })).collect::<Result<_>>()?)
-            }
+            (Architecture::BiEncoder, Some(pooling)) => Network::Bi(
+                encoders.map(|encoder| Ok(BiEncoder { encoder: encoder?, pooling })).collect::<Result<_>>()?,
+            ),
             (Architecture::CrossEncoder, _) => {
                 let head = ScoreHead::new(facts)?;
-                Network::Cross(encoders.map(|encoder| Ok(CrossEncoder { encoder: encoder?, head })).collect::<Result<_>>()?)
+                Network::Cross(
+                    encoders.map(|encoder| Ok(CrossEncoder { encoder: encoder?, head })).collect::<Result<_>>()?,
+                )
             }
             _ => bail!("model `{}` is not an evaluator that poq can run", model.key),
         };
@@ -171,6 +179,10 @@ impl Evaluator {
     }
 }
 
+/// A result with what it took.
+type Traced<O> = (Result<O, String>, Trace);
+
+/// A pair's score; no trace where nothing was read.
 type Scored = (Result<f64, String>, Option<Trace>);
 
 fn score_bi(
@@ -185,7 +197,11 @@ fn score_bi(
         .iter()
         .map(|pair| pair.texts().map(|(reference, output)| (texts.place(reference), texts.place(output))))
         .collect();
-    let jobs = texts.list.iter().enumerate().map(|(index, text)| Job { index, text: Text::One((*text).to_owned()), wanted: true });
+    let jobs = texts.list.iter().enumerate().map(|(index, text)| Job {
+        index,
+        text: Text::One((*text).to_owned()),
+        wanted: true,
+    });
     let (vectors, totals) = collect(jobs, texts.list.len(), tokenizer, backends, limits, quit)?;
     let score = |wanted: Result<(usize, usize), String>| match wanted {
         Err(error) => (Err(error), None),
@@ -209,7 +225,8 @@ fn score_cross(
     quit: &Quit,
 ) -> Result<(Vec<Scored>, Totals)> {
     let mut distinct = Distinct::default();
-    let wanted: Vec<Result<usize, String>> = pairs.iter().map(|pair| pair.texts().map(|texts| distinct.place(texts))).collect();
+    let wanted: Vec<Result<usize, String>> =
+        pairs.iter().map(|pair| pair.texts().map(|texts| distinct.place(texts))).collect();
     let jobs = distinct.list.iter().enumerate().map(|(index, &(reference, output))| {
         let (first, second) = match order {
             PairOrder::ReferenceOutput => (reference, output),
@@ -233,8 +250,8 @@ fn collect<B: executor::Backend>(
     backends: &mut [B],
     limits: Limits,
     quit: &Quit,
-) -> Result<(Vec<(Result<B::Output, String>, Trace)>, Totals)> {
-    let mut results: Vec<Option<(Result<B::Output, String>, Trace)>> = (0..count).map(|_| None).collect();
+) -> Result<(Vec<Traced<B::Output>>, Totals)> {
+    let mut results: Vec<Option<Traced<B::Output>>> = (0..count).map(|_| None).collect();
     let totals = executor::run(jobs, tokenizer, backends, limits, quit, |done| {
         for row in done {
             let trace = Trace::of(&row);

@@ -33,7 +33,9 @@ fn pool_row<'a>(mut tokens: impl ExactSizeIterator<Item = &'a [f32]>, hidden: us
                 sum.iter_mut().zip(token).for_each(|(s, &t)| *s += t);
                 sum
             });
-            sum.iter_mut().for_each(|s| *s /= count.max(1) as f32);
+            for value in &mut sum {
+                *value /= count.max(1) as f32;
+            }
             sum
         }
     }

@@ -45,6 +45,13 @@ impl Fingerprint {
         hex(&self.0.finalize())
     }
 
+    /// The first 8 bytes as a number: a seed.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        let hash = self.0.finalize();
+        hash[..8].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    }
+
     /// The first 16 bytes in hex: the key of a row of work.
     #[must_use]
     pub fn key(self) -> String {

@@ -177,7 +177,10 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let entries = std::fs::read_dir(directory).with_context(|| format!("cannot list `{}`", directory.display()))?;
-    entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(|| format!("cannot list `{}`", directory.display()))
+    entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()
+        .with_context(|| format!("cannot list `{}`", directory.display()))
 }
 
 #[cfg(test)]

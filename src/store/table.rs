@@ -126,8 +126,9 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
     };
-    ParquetRecordBatchReaderBuilder::try_new(file)
-        .with_context(|| format!("`{}` is not a Parquet file or is damaged; delete it and run its stage again", path.display()))
+    ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| {
+        format!("`{}` is not a Parquet file or is damaged; delete it and run its stage again", path.display())
+    })
 }
 
 fn metadata<'r>(reader: &'r ParquetRecordBatchReaderBuilder<File>, key: &str) -> Option<&'r str> {

@@ -14,7 +14,9 @@ fn a_missing_model_is_named_and_can_be_skipped() {
     std::fs::remove_dir_all(scratch.path("models/tiny_cross")).expect("remove");
     run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models`"]);
     scratch.edit("tiny.toml", "k = 2", "k = 1");
-    scratch.poq(&["run", "tiny.toml", "--skip-missing", "--update"], 0).says(&["skipped `tiny_decoder_b`", "skipped `tiny_cross`"]);
+    scratch
+        .poq(&["run", "tiny.toml", "--skip-missing", "--update"], 0)
+        .says(&["skipped `tiny_decoder_b`", "skipped `tiny_cross`"]);
     assert!(scratch.answers("tiny").iter().all(|row| row.model == "tiny_decoder"));
     let record = std::fs::read_to_string(scratch.path("results/tiny/run.json")).expect("read");
     assert!(record.contains("\"skipped_models\": [\n    \"tiny_decoder_b\",\n    \"tiny_cross\""), "{record}");
@@ -122,10 +124,22 @@ fn bad_data_is_named_down_to_the_record() {
     for (name, content, parts) in [
         ("datasets/squad.json", String::new(), vec!["squad.json"]),
         ("datasets/squad.json", squad(10).replace("\"answers\"", "\"answer\""), vec!["squad.json", "q0", "answers"]),
-        ("datasets/squad.json", squad(10).replace("\"answer_start\":33", "\"answer_start\":34"), vec!["squad.json", "q0"]),
+        (
+            "datasets/squad.json",
+            squad(10).replace("\"answer_start\":33", "\"answer_start\":34"),
+            vec!["squad.json", "q0"],
+        ),
         ("datasets/squad.json", squad(10).replace("\"q1\"", "\"q0\""), vec!["squad.json", "q0"]),
-        ("datasets/news.jsonl", "{\"id\": \"a\", \"article\": 3, \"highlights\": \"h\"}\n".into(), vec!["news.jsonl", "article"]),
-        ("datasets/news.jsonl", "{\"id\": \"a\", \"article\": \"\", \"highlights\": \"h\"}\n".into(), vec!["news.jsonl", "article"]),
+        (
+            "datasets/news.jsonl",
+            "{\"id\": \"a\", \"article\": 3, \"highlights\": \"h\"}\n".into(),
+            vec!["news.jsonl", "article"],
+        ),
+        (
+            "datasets/news.jsonl",
+            "{\"id\": \"a\", \"article\": \"\", \"highlights\": \"h\"}\n".into(),
+            vec!["news.jsonl", "article"],
+        ),
     ] {
         let scratch = Scratch::new();
         scratch.write(name, &content);
@@ -153,7 +167,13 @@ fn a_prompt_longer_than_the_model_takes_fails_alone() {
         assert_eq!((row.task_id.as_str(), &row.output, row.output_tokens), ("long", &None, None));
         assert!(row.error.as_deref().is_some_and(|error| error.contains("the model takes 1024")), "{:?}", row.error);
     }
-    assert!(scratch.scores("tiny").iter().filter(|row| row.task_id == "long").all(|row| row.raw.is_none() && row.error.is_some()));
+    assert!(
+        scratch
+            .scores("tiny")
+            .iter()
+            .filter(|row| row.task_id == "long")
+            .all(|row| row.raw.is_none() && row.error.is_some())
+    );
     // More failures than allowed end with exit code 1, and everything is there all the same.
     scratch.poq(&["run", "tiny.toml", "--run", "strict", "--max-failed-share", "0"], 1).says(&["max_failed_share"]);
     assert!(scratch.path("results/strict/report.md").exists());
@@ -171,7 +191,18 @@ fn nan_logits_fail_their_rows_alone() {
          {\"task_id\": \"c\", \"input\": \"i\", \"reference\": \"good\", \"model\": \"m\", \"output\": \"fine\"}\n",
     );
     scratch.poq(
-        &["import", "answers.jsonl", "--run", "nan", "--task-type", "qa", "--evaluator", "tiny_nan", "--evaluator", "tiny_bi"],
+        &[
+            "import",
+            "answers.jsonl",
+            "--run",
+            "nan",
+            "--task-type",
+            "qa",
+            "--evaluator",
+            "tiny_nan",
+            "--evaluator",
+            "tiny_bi",
+        ],
         0,
     );
     scratch.poq(&["score", "results/nan", "--max-failed-share", "1"], 0);
@@ -193,7 +224,9 @@ fn equal_scores_become_five_with_a_warning() {
          {\"task_id\": \"b\", \"input\": \"i\", \"reference\": \"same\", \"model\": \"m\", \"output\": \"text\"}\n",
     );
     scratch.poq(&["import", "answers.jsonl", "--run", "flat", "--task-type", "qa", "--evaluator", "tiny_bi"], 0);
-    scratch.poq(&["score", "results/flat"], 0).says(&["warning: evaluator `tiny_bi` gave all 2 `qa` rows the same score"]);
+    scratch
+        .poq(&["score", "results/flat"], 0)
+        .says(&["warning: evaluator `tiny_bi` gave all 2 `qa` rows the same score"]);
     assert!(scratch.scores("flat").iter().filter(|row| row.scorer == "tiny_bi").all(|row| row.normalized == Some(5.0)));
 }
 

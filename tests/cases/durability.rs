@@ -64,10 +64,14 @@ fn an_interrupt_ends_with_130_and_keeps_what_is_done() {
     scratch.write("datasets/squad.json", &crate::support::squad(2000));
     scratch.edit("tiny.toml", "sample = 8", "sample = 2000");
     scratch.edit("tiny.toml", "max_new_tokens = 12", "max_new_tokens = 60");
-    let child =
-        scratch.command(&["run", "tiny.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("poq starts");
+    let child = scratch
+        .command(&["run", "tiny.toml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("poq starts");
     let parts = scratch.path("results/tiny/generations");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !parts.exists() || std::fs::read_dir(&parts).expect("list").next().is_none() {
         assert!(Instant::now() < deadline, "no part file appeared");
         std::thread::sleep(Duration::from_millis(20));

@@ -40,7 +40,9 @@ fn imported_answers_are_scored_costed_and_paid() {
     assert_eq!((terse.latency_ms_mean, terse.source.as_str(), terse.cost_norm), (Some(15.5), "imported", 0.0));
     let bi = profile.iter().find(|row| row.node == "tiny_bi").expect("row");
     assert_eq!(bi.source, "measured");
-    assert!(bi.latency_ms_mean.is_some_and(|ms| ms > 0.0) && bi.latency_ms_p95.is_some() && bi.peak_memory_mb.is_some());
+    assert!(
+        bi.latency_ms_mean.is_some_and(|ms| ms > 0.0) && bi.latency_ms_p95.is_some() && bi.peak_memory_mb.is_some()
+    );
     let rewards: Vec<RewardRow> = scratch.table("results/mine/rewards.parquet");
     assert_eq!(rewards.len(), 4);
     assert!(rewards.iter().all(|row| row.avg_reward.is_some()));

@@ -33,7 +33,10 @@ fn offenders(room: &str, matches: impl Fn(&str) -> bool) -> Vec<String> {
 
 #[test]
 fn only_model_names_ort_and_tokenizers() {
-    let found = offenders("model", |code| code.contains("ort::") && !code.contains("report::") && !code.contains("import::") && !code.contains("export::") || code.contains("tokenizers::"));
+    let found = offenders("model", |code| {
+        code.contains("ort::") && !code.contains("report::") && !code.contains("import::") && !code.contains("export::")
+            || code.contains("tokenizers::")
+    });
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -45,7 +48,9 @@ fn only_store_names_parquet() {
 
 #[test]
 fn only_output_prints() {
-    let found = offenders("output", |code| ["println!", "print!(", "eprint!", "stdout()", "stderr()", "dbg!("].iter().any(|call| code.contains(call)));
+    let found = offenders("output", |code| {
+        ["println!", "print!(", "eprint!", "stdout()", "stderr()", "dbg!("].iter().any(|call| code.contains(call))
+    });
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -15,7 +15,11 @@ pub fn repository() -> &'static Path {
 /// The runtime library of the repository; tests that load a model need `just runtime` first.
 pub fn library() -> PathBuf {
     let path = repository().join("models/runtime/libonnxruntime.so");
-    assert!(path.exists(), "`{}` does not exist: `just runtime` brings it (`just test` does it for you)", path.display());
+    assert!(
+        path.exists(),
+        "`{}` does not exist: `just runtime` brings it (`just test` does it for you)",
+        path.display()
+    );
     path
 }
 
@@ -58,7 +62,11 @@ impl Scratch {
     /// poq in this directory, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_poq"));
-        command.current_dir(self.directory.path()).args(arguments).env("ORT_DYLIB_PATH", library()).env("NO_COLOR", "1");
+        command
+            .current_dir(self.directory.path())
+            .args(arguments)
+            .env("ORT_DYLIB_PATH", library())
+            .env("NO_COLOR", "1");
         command
     }
 
@@ -66,7 +74,14 @@ impl Scratch {
     pub fn poq(&self, arguments: &[&str], expected: i32) -> Ran {
         let output = self.command(arguments).output().expect("poq starts");
         let ran = Ran::from(output);
-        assert_eq!(ran.code, Some(expected), "poq {}\nstdout:\n{}\nstderr:\n{}", arguments.join(" "), ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code,
+            Some(expected),
+            "poq {}\nstdout:\n{}\nstderr:\n{}",
+            arguments.join(" "),
+            ran.stdout,
+            ran.stderr
+        );
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
         ran
     }
@@ -188,7 +203,7 @@ replicates = 20
 k = 2
 "#;
 
-/// A SQuAD file with this many questions, five to a passage.
+/// A `SQuAD` file with this many questions, five to a passage.
 pub fn squad(questions: usize) -> String {
     let mut paragraphs = Vec::new();
     for first in (0..questions).step_by(5) {

@@ -1,4 +1,5 @@
-//! Figure 4 for this run, as a table.
+//! Figure 4 for this run, as a table. Called by `layout::blocks`; the numbers
+//! are those of `correlations.rs`.
 
 use super::missing;
 use crate::report::correlations::EvaluatorCorrelation;

@@ -1,4 +1,5 @@
-//! Writes a [`Report`] down as blocks: the order of the sections, their words, their units. No number is computed here.
+//! Writes a [`Report`] down as blocks: the order of the sections, their words, their units.
+//! No number is computed here.
 
 mod evaluators;
 mod models;
@@ -25,7 +26,7 @@ fn missing(report: &Report, section: Section) -> Option<Block> {
         .missing
         .iter()
         .filter(|missing| missing.section == section)
-        .map(|missing| format!("{} To get it: `{}`", missing.what, missing.command))
+        .map(|missing| format!("{} To get it: `{}`.", missing.what, missing.command.replace(" && ", "`, then `")))
         .collect();
     (!points.is_empty()).then_some(Block::List(points))
 }

@@ -1,4 +1,5 @@
-//! Quality and cost per LLM, as two tables: against the references and their cost, and in the evaluators' eyes.
+//! Quality and cost per LLM, as three tables: against the references, what it took, and
+//! in the evaluators' eyes.
 
 use super::missing;
 use crate::report::document::{Block, Table};
@@ -13,12 +14,15 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     if report.quality.is_empty() {
         return blocks;
     }
-    blocks.push(Block::paragraph(
-        "F1 is the mean over answers, 0 to 10, ± its 95 % interval. Latency is the profile's mean per answer, one \
-         prompt at a time. \"At limit\" is the share of answers cut off at the limit on new tokens: such an LLM is \
-         slower and loses F1 for the same reason, so read the two together.",
-    ));
+    let several = report.counts.tasks_by_type.len() > 1;
+    let over_tasks = if several { "; F1 over tasks weighs each task type the same" } else { "" };
+    blocks.push(Block::paragraph(format!("F1 is the mean over answers, 0 to 10, ± its 95 % interval{over_tasks}.")));
     blocks.push(Block::Table(references(report)));
+    blocks.push(Block::paragraph(
+        "Latency is the profile's mean per answer, and F1 per second is mean F1 divided by it. New tokens are the mean per answer, and \"at limit\" is the share of answers cut off at the limit on new \
+         tokens: an LLM that does not stop is slower and loses F1 for the same reason, so read the two together.",
+    ));
+    blocks.push(Block::Table(costs(report)));
     if report.quality.iter().any(|row| !row.evaluators.is_empty()) {
         blocks.push(Block::paragraph(
             "Mean normalised score per evaluator, 0 to 10. The scale is min-max over the answers of this run, so it \
@@ -34,20 +38,25 @@ fn references(report: &Report) -> Table {
     let several = types.len() > 1;
     let mut headings = vec!["LLM".to_owned()];
     headings.extend(types.iter().map(|task_type| format!("F1 {task_type}")));
-    if several {
-        headings.push("F1 over tasks".into());
-    }
-    let others = ["Exact match (qa)", "Latency (ms)", "F1 per second", "New tokens", "At limit", "Answers", "Failed"];
-    headings.extend(others.map(Into::into));
+    headings.extend(several.then(|| "F1 over tasks".into()));
+    headings.push("Exact match (qa)".into());
     let mut table = Table::new(1, headings);
     for row in &report.quality {
         let mut cells = vec![row.model.clone()];
         cells.extend(row.by_task.iter().map(|task| estimate(&task.f1, 2)));
-        if several {
-            cells.push(estimate(&row.f1, 2));
-        }
-        cells.extend([
-            percent(row.exact_match_share),
+        cells.extend(several.then(|| estimate(&row.f1, 2)));
+        cells.push(percent(row.exact_match_share));
+        table.row(cells);
+    }
+    table
+}
+
+fn costs(report: &Report) -> Table {
+    let headings = ["LLM", "Latency (ms)", "F1 per second", "New tokens", "At limit", "Answers", "Failed"];
+    let mut table = Table::new(1, headings);
+    for row in &report.quality {
+        table.row([
+            row.model.clone(),
             milliseconds(row.latency_ms),
             fixed(row.f1_per_second, 2),
             fixed(row.mean_output_tokens, 1),
@@ -55,7 +64,6 @@ fn references(report: &Report) -> Table {
             count(row.answers as u64),
             count(row.failed as u64),
         ]);
-        table.row(cells);
     }
     table
 }

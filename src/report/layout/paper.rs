@@ -1,4 +1,5 @@
 //! The paper's published values beside this run's, under a heading that says what they are not.
+//! Called by `layout::blocks`; the pairing is that of `comparison.rs`.
 
 use crate::report::comparison::{CorrelationPair, Pairing, Payment, RewardPair};
 use crate::report::document::{Block, Table};
@@ -48,16 +49,18 @@ fn rewards(pairs: &[&RewardPair]) -> Table {
     let mut table = Table::new(1, headings);
     table.columns[4].1 = table.columns[0].1;
     for pair in pairs {
-        table.row(payment(pair.paper.as_ref()).into_iter().chain(payment(pair.ours.as_ref())));
+        // One decimal, as printed in the paper: more would claim more than it says.
+        let published = payment(pair.paper.as_ref(), |ms| fixed(ms, 1));
+        table.row(published.into_iter().chain(payment(pair.ours.as_ref(), milliseconds)));
     }
     table
 }
 
-fn payment(side: Option<&Payment>) -> [String; 4] {
+fn payment(side: Option<&Payment>, latency: impl Fn(Option<f64>) -> String) -> [String; 4] {
     [
         side.map_or_else(|| NONE.into(), |side| side.node.clone()),
         fixed(side.and_then(|side| side.avg_reward), 3),
-        milliseconds(side.and_then(|side| side.avg_latency_ms)),
+        latency(side.and_then(|side| side.avg_latency_ms)),
         fixed(side.map(|side| side.cost_norm), 3),
     ]
 }

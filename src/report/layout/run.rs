@@ -1,4 +1,5 @@
 //! The opening of the report and Table 4 for this run.
+//! Called by `layout::blocks`.
 
 use super::missing;
 use crate::report::document::{Block, Table};
@@ -52,29 +53,31 @@ fn failures(report: &Report) -> String {
 fn findings(report: &Report) -> Vec<String> {
     let mut findings = Vec::new();
     for (node_type, what) in [("inference", "LLM"), ("evaluator", "evaluator")] {
-        let of_type = report.rewards.iter().filter(|row| row.node_type == node_type && row.avg_reward.is_some());
-        if let Some(row) = of_type.max_by(|a, b| a.avg_reward.unwrap_or(0.0).total_cmp(&b.avg_reward.unwrap_or(0.0))) {
+        let of_type = report.rewards.iter().filter(|row| row.node_type == node_type);
+        if let Some((_, row)) = highest(of_type.map(|row| (row.avg_reward, row))) {
             findings.push(format!("Best paid {what}: `{}`, {} per job.", row.node, reward(row)));
         }
     }
-    let with_f1 = report.quality.iter().filter_map(|row| Some((row.f1.value?, row)));
-    if let Some((_, row)) = with_f1.max_by(|a, b| a.0.total_cmp(&b.0)) {
+    if let Some((_, row)) = highest(report.quality.iter().map(|row| (row.f1.value, row))) {
         findings.push(format!("Highest F1: `{}`, {} of 10.", row.model, estimate(&row.f1, 2)));
     }
-    let per_second = report.quality.iter().filter_map(|row| Some((row.f1_per_second?, row)));
-    if let Some((value, row)) = per_second.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        findings.push(format!("Most F1 per second: `{}`, {}.", row.model, fixed(Some(value), 2)));
+    if let Some((value, row)) = highest(report.quality.iter().map(|row| (row.f1_per_second, row))) {
+        findings.push(format!("Most F1 per second of latency: `{}`, {}.", row.model, fixed(Some(value), 2)));
     }
-    let followers = report.correlations.iter().filter_map(|row| Some((row.mean_over_tasks.value?, row)));
-    if let Some((r, row)) = followers.max_by(|a, b| a.0.total_cmp(&b.0)) {
+    if let Some((r, row)) = highest(report.correlations.iter().map(|row| (row.mean_over_tasks.value, row))) {
         findings.push(format!(
-            "Evaluator that follows F1 most closely: `{}`, mean correlation {} over {}.",
+            "Evaluator with the highest correlation with F1: `{}`, r = {} over {}.",
             row.evaluator,
             fixed(Some(r), 2),
             plural(row.by_task.len(), "task type")
         ));
     }
     findings
+}
+
+/// The highest value and whose it is; the first of equals.
+fn highest<T>(rows: impl Iterator<Item = (Option<f64>, T)>) -> Option<(f64, T)> {
+    rows.filter_map(|(value, row)| Some((value?, row))).reduce(|best, row| if row.0 > best.0 { row } else { best })
 }
 
 /// Table 4 for this run.
