@@ -36,6 +36,20 @@ fn batched_equals_single_and_threads_change_nothing() {
 }
 
 #[test]
+fn a_fixed_length_and_rows_read_alone_change_no_score() {
+    let plain = Scratch::new();
+    plain.poq(&["run", "tiny.toml"], 0);
+    let padded = Scratch::new();
+    padded.edit("models/registry.toml", "max_length = 128", "max_length = 128\nfixed_length = 128");
+    padded.poq(&["run", "tiny.toml"], 0);
+    assert_close(&plain.scores("tiny"), &padded.scores("tiny"));
+    let alone = Scratch::new();
+    alone.edit("models/registry.toml", "batch_size = 8", "batch_size = 8\nbatch_dependent = true");
+    alone.poq(&["run", "tiny.toml"], 0);
+    assert_close(&plain.scores("tiny"), &alone.scores("tiny"));
+}
+
+#[test]
 fn rewards_are_identical_at_one_and_two_threads() {
     let scratch = Scratch::new();
     scratch.poq(&["run", "tiny.toml", "--threads", "1"], 0);

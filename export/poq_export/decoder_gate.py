@@ -1,0 +1,139 @@
+"""The parity gate for decoders: an exported graph must say what the reference implementation said.
+
+Three comparisons, because one tolerance cannot serve them all:
+
+* with the recording, input by input: the logits after the prompt and the greedy continuation through the cache. A
+  continuation counts up to the first step where the leading two tokens are closer than twice the tolerance; beyond that
+  either choice is right and the texts may part.
+* with itself among batch-mates of other lengths, at every step. This is the same arithmetic, so it must agree closely.
+* for a graph with quantised weights, with the recording again but with activations left in f32. Rounding activations
+  costs a few tenths of a logit, behind which a wrong weight could hide; without it the graph has to be exact.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .decoder_session import DecoderSession
+from .registry import Model
+
+BATCH = 8
+BATCH_TOLERANCE = 0.05  # kernels may add in another order for other batch sizes, which int8 rounding magnifies
+EXACT_TOLERANCE = 0.002
+
+
+class GateFailure(Exception):
+    """The exported graph differs from the reference by more than the registry allows."""
+
+
+def check(model: Model, out_dir: Path, reference: dict[str, Any]) -> dict[str, Any]:
+    """Compare with the recording; returns what goes into the manifest."""
+    expected = {artifact.name: artifact.sha256 for artifact in model.artifact}
+    if reference["artifacts"] != expected:
+        raise GateFailure(
+            f"model `{model.key}`: the reference was recorded from other weights ({reference['artifacts']}, the registry "
+            f"has {expected}); record it again with export/record_references.py"
+        )
+    return Gate(model, reference).run(out_dir / "model.onnx")
+
+
+class Gate:
+    """The comparisons for one model."""
+
+    def __init__(self, model: Model, reference: dict[str, Any]) -> None:
+        self._key = model.key
+        self._tolerance = model.export.logit_tolerance
+        self._inputs = reference["inputs"]
+        self._steps = len(self._inputs[0]["greedy"])
+        self._reference = reference["reference"]
+
+    def run(self, path: Path) -> dict[str, Any]:
+        """All comparisons; the first failure raises."""
+        session = DecoderSession(path)
+        alone = [self._greedy(session, [number]) for number in range(len(self._inputs))]
+        differences = np.concatenate(
+            [self._compare(number, logits[0, 0], self._tolerance) for number, (logits, _) in enumerate(alone)]
+        )
+        parted = [self._compare_continuation(number, tokens[0]) for number, (_, tokens) in enumerate(alone)]
+        figures = {
+            "passed": True,
+            "inputs": len(self._inputs),
+            "longest_input_tokens": max(len(entry["ids"]) for entry in self._inputs),
+            "reference": self._reference,
+            "max_abs_difference": float(differences.max()),
+            "mean_abs_difference": float(differences.mean()),
+            "tolerance": self._tolerance,
+            "top1_agreement": float(np.mean([step > 0 for step in parted])),
+            "greedy_agreement": float(np.mean(parted) / self._steps),
+            "max_abs_difference_batched": self._compare_batches(session, alone),
+        }
+        if (exact := self._compare_weights(path)) is not None:
+            figures["max_abs_difference_f32_activations"] = exact
+        return figures
+
+    def _greedy(self, session: DecoderSession, numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        return session.greedy([self._inputs[number]["ids"] for number in numbers], self._steps)
+
+    def _compare(self, number: int, logits: np.ndarray, tolerance: float) -> np.ndarray:
+        """Absolute differences from the recorded logits of one input."""
+        recorded = self._inputs[number]["logits"]
+        where = np.array([int(position) for position in recorded])
+        difference = np.abs(logits[where] - np.array(list(recorded.values()), np.float32))
+        if not difference.max() <= tolerance:  # not `>`: a NaN must fail too
+            what = f"the logit of token {where[difference.argmax()]} differs by {difference.max():.4g}"
+            raise self._failure(number, what, tolerance)
+        return difference
+
+    def _compare_continuation(self, number: int, tokens: np.ndarray) -> int:
+        """The step at which the text leaves the recorded one."""
+        entry = self._inputs[number]
+        parted = _first_difference(tokens, np.array(entry["greedy"]))
+        if parted < self._steps and min(entry["margins"][: parted + 1]) >= 2 * self._tolerance:
+            raise self._failure(number, f"greedy token {parted} is {tokens[parted]}", self._tolerance)
+        return parted
+
+    def _compare_batches(self, session: DecoderSession, alone: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Every row of a batch against the same input alone; returns the largest difference of any logit."""
+        tolerance, worst = min(self._tolerance, BATCH_TOLERANCE), 0.0
+        for start in range(0, len(alone), BATCH):
+            numbers = list(range(start, min(start + BATCH, len(alone))))
+            for number, logits, tokens in zip(numbers, *self._greedy(session, numbers)):
+                own_logits, own_tokens = alone[number][0][0], alone[number][1][0]
+                same = _first_difference(tokens, own_tokens) + 1  # up to and including the step that chose differently
+                difference = float(np.abs(logits[:same] - own_logits[:same]).max())
+                if not difference <= tolerance:
+                    raise self._failure(number, f"in a batch, logits differ by {difference:.4g} from alone", tolerance)
+                worst = max(worst, difference)
+        return worst
+
+    def _compare_weights(self, path: Path) -> float | None:
+        """The shortest inputs through the same graph with f32 activations; `None` if it has them anyway."""
+        graph = onnx.load(path, load_external_data=False)
+        levels = [field for node in graph.graph.node if node.op_type == "MatMulNBits"
+                  for field in node.attribute if field.name == "accuracy_level"]
+        if not levels:
+            return None
+        for level in levels:
+            level.i = 0
+        copy = path.with_name("f32-activations.onnx.tmp")  # a sibling, so that external data is found
+        try:
+            onnx.save_model(graph, copy)
+            numbers = sorted(range(len(self._inputs)), key=lambda number: len(self._inputs[number]["ids"]))[:BATCH]
+            logits, _ = DecoderSession(copy).greedy([self._inputs[number]["ids"] for number in numbers], 1)
+        finally:
+            copy.unlink(missing_ok=True)
+        return float(max(self._compare(number, row[0], EXACT_TOLERANCE).max() for number, row in zip(numbers, logits)))
+
+    def _failure(self, number: int, what: str, tolerance: float) -> GateFailure:
+        start = self._inputs[number]["text"][:60]
+        return GateFailure(f"model `{self._key}`, input {number} ({start!r}): {what} (tolerance {tolerance})")
+
+
+def _first_difference(left: np.ndarray, right: np.ndarray) -> int:
+    """Index of the first unequal element, or the length."""
+    unequal = np.flatnonzero(left != right)
+    return int(unequal[0]) if len(unequal) else len(left)

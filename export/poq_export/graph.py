@@ -1,0 +1,72 @@
+"""A thin layer over onnx.helper: named values in, named values out, every initializer written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+OPSET = 21
+IR_VERSION = 10
+PROTOBUF_LIMIT = 2**31 - 1
+EXTERNAL_DATA = "model.onnx.data"
+
+
+class GraphBuilder:
+    """Collects nodes and initializers. Names come from the caller or a counter, so the same input gives the same bytes."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, kind: int, shape: list[int | str]) -> str:
+        """Declare a graph input."""
+        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, name: str, kind: int, shape: list[int | str]) -> None:
+        """Declare a graph output; some node must produce it under this name."""
+        self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        """An initializer."""
+        if name in self._initializers:
+            raise ValueError(f"initializer `{name}` is defined twice")
+        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def integers(self, values: list[int], kind: type = np.int64) -> str:
+        """A small integer vector, shared by everyone who asks for the same one."""
+        name = f"{np.dtype(kind).name}_{'_'.join(map(str, values))}"
+        if name not in self._initializers:
+            self.constant(name, np.array(values, kind))
+        return name
+
+    def op(self, kind: str, inputs: list[str], outputs: list[str] | None = None, domain: str = "", **attributes: Any) -> str:
+        """Append a node; returns its first output. Without names it has one output, named after the node."""
+        name = f"{kind}_{len(self._nodes)}"
+        outputs = outputs or [name]
+        self._nodes.append(helper.make_node(kind, inputs, outputs, name, domain=domain, **attributes))
+        return outputs[0]
+
+    def save(self, path: Path, external: bool) -> None:
+        """Write the model; with `external`, the weights go into a file beside it, as they must above 2 GB."""
+        graph = helper.make_graph(
+            self._nodes, "poq", self._inputs, self._outputs, list(self._initializers.values())
+        )
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="poq_export")
+        if not external and model.ByteSize() > PROTOBUF_LIMIT:
+            raise ValueError(f"the model is larger than 2 GB: list `{EXTERNAL_DATA}` in its registry files")
+        if external:
+            path.with_name(EXTERNAL_DATA).unlink(missing_ok=True)  # onnx appends to an existing one
+        onnx.save_model(model, path, save_as_external_data=external, location=EXTERNAL_DATA if external else None)
+
+
+__all__ = ["EXTERNAL_DATA", "MICROSOFT", "GraphBuilder", "TensorProto"]

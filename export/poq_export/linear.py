@@ -1,0 +1,99 @@
+"""Matrix multiplication by GGUF weights, either dequantised or kept in their blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+from gguf import GGMLQuantizationType as Kind
+
+from .blocks import UNPACKERS, Blocks, stack, unpack
+from .gguf_file import GgufFile
+from .graph import MICROSOFT, GraphBuilder
+
+# int8 activations: the only level at which the 8-bit kernel does not dequantise the whole matrix on every call
+ACCURACY_LEVEL = 4
+
+
+class Linear:
+    """Turns weight names into nodes. One instance per graph."""
+
+    def __init__(self, graph: GraphBuilder, file: GgufFile, keep_blocks: bool) -> None:
+        self._graph = graph
+        self._file = file
+        self._keep_blocks = keep_blocks
+
+    def embedding(self, weight: str, indices: str) -> str:
+        """Rows of a table."""
+        blocks = unpack(*self._file.blocks(weight)) if self._kept(weight) else None
+        if blocks is None or blocks.bits != 8 or blocks.offsets is not None:  # the gather operator takes no offsets
+            return self._graph.op("Gather", [self._graph.constant(weight, self._file.values(weight)), indices], axis=0)
+        rows, count, size = blocks.codes.shape
+        inputs = [
+            self._graph.constant(f"{weight}.rows", blocks.codes.reshape(rows, count * size)),
+            indices,
+            self._graph.constant(f"{weight}.row_scales", blocks.scales),
+            self._graph.constant(f"{weight}.row_zero_points", blocks.zero_points),
+        ]
+        return self._graph.op(
+            "GatherBlockQuantized", inputs, domain=MICROSOFT, bits=8, block_size=size, gather_axis=0, quantize_axis=1
+        )
+
+    def tied_head(self, weight: str, x: str) -> str:
+        """`x` [batch, 1, hidden] times the transposed embedding table, which f32 graphs hold only once."""
+        if self._kept(weight):
+            return self.multiply(x, [weight])
+        flat = self._graph.op("Squeeze", [x, self._graph.integers([1])])
+        logits = self._graph.op("Gemm", [flat, weight], transB=1)
+        return self._graph.op("Unsqueeze", [logits, self._graph.integers([1])])
+
+    def multiply(self, x: str, weights: list[str], biases: list[str] | None = None) -> str:
+        """`x` times the transposed weights, side by side on the last axis.
+
+        One operator where the weights can be stacked, because a decode step of a small model is mostly operator overhead.
+        """
+        if all(self._kept(weight) for weight in weights):
+            y = self._multiply_blocks(x, weights)
+        else:
+            stacked = np.concatenate([self._file.values(weight) for weight in weights])
+            y = self._graph.op("MatMul", [x, self._graph.constant(_joined(weights), stacked.T)])
+        if not biases:
+            return y
+        bias = np.concatenate([self._file.values(name) for name in biases])
+        return self._graph.op("Add", [y, self._graph.constant(_joined(biases), bias)])
+
+    def _kept(self, weight: str) -> bool:
+        return self._keep_blocks and self._file.blocks(weight)[0] not in (Kind.F32, Kind.F16, Kind.BF16)
+
+    def _multiply_blocks(self, x: str, weights: list[str]) -> str:
+        parts = [unpack(*self._file.blocks(weight)) for weight in weights]
+        if len({part.layout for part in parts}) == 1:
+            return self._block_product(x, _joined(weights), stack(parts))
+        products = [self._block_product(x, weight, part) for weight, part in zip(weights, parts)]
+        return self._graph.op("Concat", products, axis=-1)
+
+    def _block_product(self, x: str, name: str, blocks: Blocks) -> str:
+        rows, count, size = blocks.codes.shape
+        inputs = [
+            x,
+            self._graph.constant(f"{name}.codes", blocks.packed_codes()),
+            self._graph.constant(f"{name}.scales", blocks.scales),
+            self._graph.constant(f"{name}.zero_points", blocks.packed_zero_points()),
+        ]
+        product = self._graph.op(
+            "MatMulNBits", inputs, domain=MICROSOFT, K=count * size, N=rows, bits=blocks.bits, block_size=size,
+            accuracy_level=ACCURACY_LEVEL,
+        )
+        if blocks.offsets is None:
+            return product
+        # The kernel only takes integer zero points at full speed. What they miss is one number per block, so it
+        # multiplies the sum of the block's inputs: a matrix 32 times narrower, and the result is exact again.
+        sums = self._graph.op("ReduceSum", [self._graph.op("Reshape", [x, self._graph.integers([0, 0, count, size])]),
+                                            self._graph.integers([-1])], keepdims=0)
+        offsets = self._graph.constant(f"{name}.offsets", blocks.offsets.T)
+        return self._graph.op("Add", [product, self._graph.op("MatMul", [sums, offsets])])
+
+
+def _joined(names: list[str]) -> str:
+    """`blk.0.attn_q.weight`, `blk.0.attn_k.weight` → `blk.0.attn_q+attn_k.weight`."""
+    head, _, tail = names[0].rpartition(".")
+    scope, _, _ = head.rpartition(".")
+    return f"{scope}.{'+'.join(name.removesuffix('.' + tail).removeprefix(scope + '.') for name in names)}.{tail}"

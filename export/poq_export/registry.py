@@ -1,0 +1,233 @@
+"""`models/registry.toml` as typed records.
+
+The file is written by hand and read by two programs, so a field neither of them knows is an error that names the
+field: a misspelt `max_lenght` must not silently become a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10; pip carries the same parser, so that `--runtime-only` needs no install
+    from pip._vendor import tomli as tomllib
+
+SCHEMA_VERSION = 1
+
+
+class RegistryError(Exception):
+    """The registry does not say what it must, or says something nobody reads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """The registry package whose wheel carries libonnxruntime."""
+
+    package: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One member of one wheel."""
+
+    package: str
+    version: str
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PackageSource:
+    """A registry package's wheel; several parts are concatenated in order."""
+
+    parts: list[Part]
+
+
+@dataclasses.dataclass(frozen=True)
+class HubSource:
+    """A file of a model hub repository at a pinned revision."""
+
+    repo: str
+    revision: str
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PathSource:
+    """A file on this machine, relative to the registry."""
+
+    path: str
+
+
+Source = PackageSource | HubSource | PathSource
+SOURCE_KINDS: dict[str, type] = {"package": PackageSource, "hub": HubSource, "path": PathSource}
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """Something to fetch, whichever source delivers it, held to one hash."""
+
+    name: str
+    sha256: str
+    source: list[Source]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """How prompts are rendered and where generation stops."""
+
+    chat_template: str
+    stop_tokens: list[str]
+    eos_token: str
+    bos_token: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """How an evaluator's graph output becomes a score."""
+
+    output: str
+    batch_size: int
+    pooling: str | None = None
+    head: str | None = None
+    labels: list[str] | None = None
+    target: str | None = None
+    order: str | None = None
+    batch_dependent: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """How the ONNX graph is made and how far it may stray from the reference."""
+
+    recipe: str
+    logit_tolerance: float
+    quantization: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One `[[model]]` entry."""
+
+    key: str
+    pool: str
+    role: str
+    architecture: str
+    precision: str
+    name: str
+    upstream: str
+    licence: str
+    max_length: int
+    files: list[str]
+    export: Export
+    artifact: list[Artifact]
+    licence_note: str | None = None
+    parameters: int | None = None
+    fixed_length: int | None = None
+    decoder: Decoder | None = None
+    scoring: Scoring | None = None
+
+    def export_hash(self) -> str:
+        """Changes when, and only when, the exported files or their gate could come out differently.
+
+        Where the bytes came from, who licensed them and what the model is called do not count.
+        """
+        entry = dataclasses.asdict(self)
+        for descriptive in ("pool", "role", "name", "upstream", "licence", "licence_note", "parameters"):
+            del entry[descriptive]
+        for artifact in entry["artifact"]:
+            del artifact["source"]
+        return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """The whole file."""
+
+    runtime: Runtime
+    models: list[Model]
+
+    def select(self, pool: str | None, keys: list[str]) -> list[Model]:
+        """The models named by key, or else those of a pool; an unknown name is an error listing the known ones."""
+        by_key = {model.key: model for model in self.models}
+        if unknown := [key for key in keys if key not in by_key]:
+            raise RegistryError(f"no model `{unknown[0]}` in the registry; it has: {', '.join(by_key)}")
+        if keys:
+            return [by_key[key] for key in keys]
+        chosen = [model for model in self.models if model.pool == pool]
+        if not chosen:
+            pools = sorted({model.pool for model in self.models})
+            raise RegistryError(f"no model in pool `{pool}`; the registry has: {', '.join(pools)}")
+        return chosen
+
+
+def load(path: Path) -> Registry:
+    """Read and check the registry."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    if (version := table.pop("schema_version", None)) != SCHEMA_VERSION:
+        raise RegistryError(f"{path}: schema_version is {version}, this exporter reads {SCHEMA_VERSION}")
+    entries = table.pop("model", [])
+    runtime = _record(Runtime, table.pop("runtime", {}), "[runtime]")
+    if table:
+        raise RegistryError(f"{path}: unknown field `{next(iter(table))}`")
+    models = [_model(entry) for entry in entries]
+    keys = [model.key for model in models]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise RegistryError(f"{path}: model `{twice[0]}` is listed twice")
+    return Registry(runtime, models)
+
+
+def models_of_experiment(path: Path) -> list[str]:
+    """Keys of the inference and evaluator nodes that an experiment file names."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    keys = table.get("generation", {}).get("models", []) + table.get("scoring", {}).get("evaluators", [])
+    if not keys:
+        raise RegistryError(f"{path} names no models")
+    return keys
+
+
+def _model(entry: dict[str, Any]) -> Model:
+    where = f"model `{entry.get('key', '?')}`"
+    entry = dict(entry)
+    for name, cls in (("decoder", Decoder), ("scoring", Scoring), ("export", Export)):
+        if name in entry:
+            entry[name] = _record(cls, entry[name], f"{where}, [model.{name}]")
+    entry["artifact"] = [_artifact(artifact, where) for artifact in entry.get("artifact", [])]
+    model = _record(Model, entry, where)
+    if not model.artifact:
+        raise RegistryError(f"{where}: no [[model.artifact]]")
+    return model
+
+
+def _artifact(entry: dict[str, Any], where: str) -> Artifact:
+    where = f"{where}, artifact `{entry.get('name', '?')}`"
+    sources = [_source(source, where) for source in entry.get("source", [])]
+    if not sources:
+        raise RegistryError(f"{where}: no source")
+    return _record(Artifact, {**entry, "source": sources}, where)
+
+
+def _source(entry: dict[str, Any], where: str) -> Source:
+    entry = dict(entry)
+    kind = entry.pop("kind", None)
+    if kind not in SOURCE_KINDS:
+        raise RegistryError(f"{where}: source kind `{kind}` is not one of {', '.join(SOURCE_KINDS)}")
+    if kind == "package":
+        entry["parts"] = [_record(Part, part, f"{where}, part") for part in entry.get("parts", [])]
+    return _record(SOURCE_KINDS[kind], entry, f"{where}, source")
+
+
+def _record(cls: type, entry: dict[str, Any], where: str) -> Any:
+    """Build a dataclass from a table, naming the first field that is unknown or missing."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if unknown := [name for name in entry if name not in fields]:
+        raise RegistryError(f"{where}: unknown field `{unknown[0]}`; known are {', '.join(fields)}")
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in entry]:
+        raise RegistryError(f"{where}: field `{missing[0]}` is missing")
+    return cls(**entry)

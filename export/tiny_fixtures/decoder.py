@@ -1,0 +1,129 @@
+"""The tiny decoder: two llama-like layers with grouped-query attention, in exactly the shape real exports have.
+
+The weights are random. What the tests need from them is that greedy answers depend on the prompt, are printable, and
+end by themselves some of the time; the bias of the language-model head (`_head_bias`) arranges the last two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from onnx import TensorProto
+from tokenizers import Tokenizer
+
+from .graph import Graph
+from .vocabulary import SPECIAL_DECODER
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}\n"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Sizes of the tiny decoder; head_dim 16 is the smallest that both the CPU and the CUDA attention kernels take."""
+
+    layers: int = 2
+    hidden: int = 32
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 16
+    inner: int = 32
+    max_length: int = 1024
+
+
+SHAPE = Shape()
+
+
+def _head_bias(tokenizer: Tokenizer, end_bias: float) -> np.ndarray:
+    """Keeps answers to printable ASCII, forbids the other specials, and lets the end of turn win now and then."""
+    bias = np.zeros(tokenizer.get_vocab_size())
+    for token, index in tokenizer.get_vocab().items():
+        text = tokenizer.decode([index], skip_special_tokens=False)
+        if token == "<|im_end|>":
+            bias[index] = end_bias
+        elif token in SPECIAL_DECODER or not (text.isascii() and text.isprintable()):
+            bias[index] = -30.0
+    return bias
+
+
+def _rotary(graph: Graph) -> tuple[str, str]:
+    """cos and sin tables computed in the graph: they would be the largest tensors in the file otherwise."""
+    half = SHAPE.head_dim // 2
+    frequencies = graph.constant(1.0 / 10000.0 ** (np.arange(half) / half), np.float32)
+    limits = [graph.constant(value, np.float32) for value in (0.0, SHAPE.max_length, 1.0)]
+    positions = graph.op("Unsqueeze", [graph.op("Range", limits), graph.constant([1])])
+    angles = graph.op("Mul", [positions, frequencies])
+    return graph.op("Cos", [angles]), graph.op("Sin", [angles])
+
+
+def _norm(graph: Graph, value: str, name: str) -> str:
+    """Root-mean-square normalisation written out; the runtime fuses it."""
+    mean = graph.op("ReduceMean", [graph.op("Mul", [value, value])], axes=[-1], keepdims=1)
+    root = graph.op("Sqrt", [graph.op("Add", [mean, graph.constant(1e-5, np.float32)])])
+    return graph.op("Mul", [graph.op("Div", [value, root]), graph.weight(f"{name}.weight", np.ones(SHAPE.hidden))])
+
+
+def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
+    """One layer: attention with rotary positions and the cache, then the gated feed-forward part."""
+    name, size = f"layers.{index}", SHAPE
+    normed = _norm(graph, value, f"{name}.attention_norm")
+
+    def project(label: str, source: str, rows: int, columns: int, scale: float = 1.0) -> str:
+        return graph.op("MatMul", [source, graph.normal(f"{name}.{label}", (rows, columns), scale / np.sqrt(rows))])
+
+    query = project("query", normed, size.hidden, size.heads * size.head_dim, 2.0)
+    key = project("key", normed, size.hidden, size.kv_heads * size.head_dim, 2.0)
+    content = project("value", normed, size.hidden, size.kv_heads * size.head_dim)
+    past, present = f"past_key_values.{index}", f"present.{index}"
+    for part in ("key", "value"):
+        graph.input(f"{past}.{part}", ["batch", size.kv_heads, "past_sequence", size.head_dim], TensorProto.FLOAT)
+        graph.output(f"{present}.{part}", ["batch", size.kv_heads, "total_sequence", size.head_dim])
+    mixed, *_ = graph.ops(
+        "GroupQueryAttention",
+        [query, key, content, f"{past}.key", f"{past}.value", *lengths],
+        [f"{name}.mixed", f"{present}.key", f"{present}.value"],
+        domain="com.microsoft",
+        num_heads=size.heads,
+        kv_num_heads=size.kv_heads,
+        do_rotary=1,
+    )
+    value = graph.op("Add", [value, project("output", mixed, size.heads * size.head_dim, size.hidden, 2.0)])
+    normed = _norm(graph, value, f"{name}.feed_forward_norm")
+    gate = project("gate", normed, size.hidden, size.inner)
+    gate = graph.op("Mul", [gate, graph.op("Sigmoid", [gate])])
+    inner = graph.op("Mul", [gate, project("up", normed, size.hidden, size.inner)])
+    return graph.op("Add", [value, project("down", inner, size.inner, size.hidden, 2.0)])
+
+
+def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float) -> None:
+    """Writes model.onnx, tokenizer.json and chat_template.jinja."""
+    graph = Graph("tiny_decoder", seed)
+    ids = graph.input("input_ids", ["batch", "sequence"])
+    mask = graph.input("attention_mask", ["batch", "total_sequence"])
+    wanted = graph.input("logits_index", ["batch"])
+    graph.output("logits", ["batch", 1, tokenizer.get_vocab_size()])
+
+    valid = graph.op("ReduceSum", [mask, graph.constant([1])], keepdims=0)
+    seqlens = graph.op("Cast", [graph.op("Sub", [valid, graph.constant(1)])], to=TensorProto.INT32)
+    total = graph.op("Gather", [graph.op("Shape", [mask]), graph.constant(1)], axis=0)
+    lengths = [seqlens, graph.op("Cast", [total], to=TensorProto.INT32), *_rotary(graph)]
+
+    embedding = graph.normal("embedding", (tokenizer.get_vocab_size(), SHAPE.hidden), 1.0)
+    value = graph.op("Gather", [embedding, ids], axis=0)
+    for index in range(SHAPE.layers):
+        value = _layer(graph, index, value, lengths)
+    # The head is the costly part of a real model, so it only ever sees the one position asked for.
+    place = graph.op("Unsqueeze", [wanted, graph.constant([1, 2])])
+    last = _norm(graph, graph.op("GatherND", [value, place], batch_dims=1), "norm")
+    # Embedding and head share their weights; the turn between them keeps the model from repeating its input for ever.
+    last = graph.op("MatMul", [last, graph.normal("turn", (SHAPE.hidden, SHAPE.hidden), 1.0 / np.sqrt(SHAPE.hidden))])
+    head = graph.op("MatMul", [last, graph.op("Transpose", [embedding], perm=[1, 0])])
+    graph.op("Add", [head, graph.weight("head.bias", _head_bias(tokenizer, end_bias))], output="logits")
+
+    graph.save(folder / "model.onnx")
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")

@@ -1,0 +1,90 @@
+# Each recipe does its own set-up, is safe to run again, and says what it is doing.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export_python := ".venv/export/bin/python"
+poq := "target/release/poq"
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Run an experiment end to end: build, models, every stage, report (experiments/EXPERIMENT.toml)
+# (flags, e.g. --skip-missing, go to the export and to poq)
+reproduce EXPERIMENT="quick" *FLAGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # Downloads and exports wait on the network and on one core: the compiler takes the rest meanwhile.
+    echo "just: building poq and exporting the models of experiments/{{EXPERIMENT}}.toml" >&2
+    just export --experiment experiments/{{EXPERIMENT}}.toml {{FLAGS}} &
+    exporting=$!
+    trap 'kill "$exporting" 2>/dev/null || true' EXIT
+    cargo build --release --locked
+    wait "$exporting"
+    trap - EXIT
+    {{poq}} run experiments/{{EXPERIMENT}}.toml {{FLAGS}}
+
+# Fetch, export and check the models of a pool
+models POOL="quick": (export "--pool" POOL)
+
+[private]
+export *ARGUMENTS: export-environment
+    PYTHONPATH=export {{export_python}} -m poq_export {{ARGUMENTS}}
+
+# A Python environment of its own for export/, without torch
+[private]
+export-environment:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/export/requirements.txt
+    if ! cmp -s export/requirements.txt "$stamp"; then
+        echo "just: installing export/requirements.txt into .venv/export" >&2
+        python3 -m venv .venv/export
+        {{export_python}} -m pip install --quiet --disable-pip-version-check -r export/requirements.txt
+        cp export/requirements.txt "$stamp"
+    fi
+
+# Fetch ONNX Runtime alone: what poq and its tests load, without any model
+runtime:
+    PYTHONPATH=export python3 -m poq_export --runtime-only
+
+# Run the tests; those on real models run where the models are exported
+test: runtime
+    cargo test --release --locked
+
+# Check formatting, lints and documentation, warnings denied
+lint:
+    cargo fmt --check
+    cargo clippy --release --all-targets --locked -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps --locked
+
+# Format the source
+fmt:
+    cargo fmt
+
+# Build the documentation of the library
+doc:
+    cargo doc --release --no-deps --locked
+    @echo "open target/doc/poq/index.html"
+
+# What CI runs: lints, tests, a small run on the real models, and its tables in pandas, polars and DuckDB
+ci: lint (export "--pool" "quick") test (reproduce "ci") (check-tables "results/ci")
+
+# Load every table of a run in pandas, polars and DuckDB and check its columns
+check-tables RUN:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/tables/requirements.txt
+    if ! cmp -s tests/requirements-tables.txt "$stamp"; then
+        echo "just: installing tests/requirements-tables.txt into .venv/tables" >&2
+        python3 -m venv .venv/tables
+        .venv/tables/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-tables.txt
+        cp tests/requirements-tables.txt "$stamp"
+    fi
+    .venv/tables/bin/python tests/check_tables.py {{RUN}}
+
+# Record the references of the parity gates again; brings torch (about 6 GB)
+references *KEYS:
+    python3 -m venv .venv/reference
+    .venv/reference/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-reference.txt
+    PYTHONPATH=export .venv/reference/bin/python export/record_references.py {{KEYS}}
