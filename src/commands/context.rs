@@ -152,6 +152,22 @@ impl Run {
         self.save()
     }
 
+    /// Node keys of the inference nodes that take part.
+    #[must_use]
+    pub fn models(&self) -> Vec<String> {
+        self.taking_part(&self.record.settings.generation.models)
+    }
+
+    /// Node keys of the evaluators that take part.
+    #[must_use]
+    pub fn evaluators(&self) -> Vec<String> {
+        self.taking_part(&self.record.settings.scoring.evaluators)
+    }
+
+    fn taking_part(&self, keys: &[String]) -> Vec<String> {
+        keys.iter().filter(|key| !self.record.skipped_models.contains(key)).cloned().collect()
+    }
+
     /// Writes `run.json`.
     pub fn save(&mut self) -> Result<()> {
         let path = self.dir.record();

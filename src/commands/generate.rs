@@ -1,12 +1,11 @@
 //! `poq generate`: `tasks.parquet` → `generations/<model>.parquet`.
 
 use super::context::{Context, Interrupted, Run, StageSummary};
-use super::tasks;
+use super::{lineage, tasks};
 use crate::cli::{GenerateArguments, WorkArguments};
 use crate::exit_code::ExitCode;
 use crate::generate::{Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry, Role};
-use crate::store::Fingerprint;
 use crate::store::parts::{self, Group, WorkRow};
 use crate::store::rows::{GenerationRow, TaskRow};
 use crate::store::run_record::StageRecord;
@@ -39,7 +38,7 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         if run.record.imported_from.is_some() {
             return imported(run);
         }
-        let tasks = tasks::read(&run.dir)?;
+        let tasks = tasks::read(run)?;
         let registry = context.registry()?;
         ensure!(!settings.models.is_empty(), "`generation.models` is empty: nobody answers");
         let mut record = StageRecord::default();
@@ -91,8 +90,6 @@ fn answer_all(
     let settings = run.record.settings.generation.clone();
     let prompter = Prompter::open(registry, model, &settings)?;
     let requests: Vec<Request> = tasks.iter().map(|task| prompter.request(task)).collect::<Result<_>>()?;
-    let keys: Vec<&str> = requests.iter().map(|request| request.work_key.as_str()).collect();
-    let fingerprint = Fingerprint::new("generations").value("rows", &keys)?.finish();
     let mut group: Group<GenerationRow> = Group::open(&run.dir.generations(), &model.key, run.dir.name())?;
     let mut rows = group.existing()?;
     let wanted = |row: Option<&GenerationRow>| row.is_none_or(|row| work.retry_failed && row.failed());
@@ -130,8 +127,9 @@ fn answer_all(
         .iter()
         .map(|request| rows.get(&request.work_key).cloned().context("a task has no answer row; this is a bug"))
         .collect::<Result<_>>()?;
-    if !missing.is_empty() || !group.is_complete(&fingerprint)? {
-        group.finish(&finished, &fingerprint)?;
+    let stamp = lineage::stamp(run, parts::content(&finished)?, lineage::of_generations(run)?);
+    if !missing.is_empty() || !group.is_complete(&stamp)? {
+        group.finish(&finished, &stamp)?;
     }
     let failed = finished.iter().filter(|row| row.failed()).count();
     Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), figures })
@@ -147,8 +145,9 @@ fn imported(run: &Run) -> Result<StageRecord> {
 
 /// The answers of a run, model after model, in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<GenerationRow>> {
-    let skipped = &run.record.skipped_models;
-    let models: Vec<String> =
-        run.record.settings.generation.models.iter().filter(|key| !skipped.contains(key)).cloned().collect();
-    parts::read_groups(&run.dir.generations(), &models).context("the answers are not there yet")
+    let (directory, models) = (run.dir.generations(), run.models());
+    let rows = parts::read_groups(&directory, &models).context("the answers are not there yet")?;
+    let paths = models.iter().map(|model| parts::group_path(&directory, model));
+    lineage::check(run, paths, &lineage::of_generations(run)?, "generate")?;
+    Ok(rows)
 }

@@ -1,17 +1,17 @@
 //! `poq import`: answers made elsewhere become the `tasks` and `generations` of a run.
 
 use super::context::{Context, Run};
+use super::lineage;
 use crate::cli::ImportArguments;
 use crate::digest::sha256_file;
 use crate::exit_code::ExitCode;
 use crate::import;
 use crate::model::registry::Role;
 use crate::settings::{Generation, Profile, Scoring, Settings, Simulation};
-use crate::store::Fingerprint;
 use crate::store::parts::{self, Group};
 use crate::store::rows::GenerationRow;
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
+use crate::store::table;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 
@@ -56,13 +56,13 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
     let mut run = Run::import(&root, settings, &arguments.file.display().to_string())?;
     run.record.datasets = [(arguments.file.display().to_string(), sha256_file(&arguments.file)?)].into();
     let summary = run.stage(context, "import", |run| {
-        let stamp = |fingerprint: String| Stamp { run: run.dir.name().to_owned(), fingerprint };
-        let fingerprint = Fingerprint::new("import").value("files", &run.record.datasets)?.finish();
-        table::write(&run.dir.table("tasks"), &imported.tasks, &stamp(fingerprint.clone()))?;
+        let inputs = lineage::of_tasks(run)?;
+        table::write(&run.dir.table("tasks"), &imported.tasks, &lineage::stamp(run, inputs.clone(), inputs))?;
+        let inputs = lineage::of_generations(run)?;
         let (mut rows, mut failed) = (0, 0);
         for (model, answers) in &answers {
             let mut group: Group<GenerationRow> = Group::open(&run.dir.generations(), model, run.dir.name())?;
-            group.finish(answers, &fingerprint)?;
+            group.finish(answers, &lineage::stamp(run, parts::content(answers)?, inputs.clone()))?;
             rows += answers.len();
             failed += answers.iter().filter(|row| row.error.is_some()).count();
         }

@@ -7,6 +7,7 @@
 pub mod context;
 pub mod generate;
 pub mod import;
+mod lineage;
 pub mod models;
 pub mod profile;
 pub mod report;

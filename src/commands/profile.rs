@@ -1,7 +1,7 @@
 //! `poq profile`: what every node costs → `profile.parquet`.
 
 use super::context::{Context, Run, StageSummary};
-use super::{generate, tasks};
+use super::{generate, lineage, tasks};
 use crate::cli::ProfileArguments;
 use crate::dataset::sample;
 use crate::exit_code::ExitCode;
@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::store::Fingerprint;
 use crate::store::rows::{ProfileRow, TaskRow};
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
+use crate::store::table;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
 
@@ -38,20 +38,18 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
     run.stage(context, "profile", |run| {
         let mut record = StageRecord::default();
         let nodes = nodes(context, run, skip_missing, &mut record.warnings)?;
-        let settings = &run.record.settings;
-        let fingerprint = Fingerprint::new("profile")
-            .value("profile", &settings.profile)?
-            .value("generation", &settings.generation)?
-            .value("models", &run.record.models)?
-            .value("nodes", &nodes.iter().map(Node::key).collect::<Vec<_>>())?
-            .file("tasks", &run.dir.table("tasks"))?
-            .finish();
+        let inputs = lineage::of_profile(run)?;
+        let models: BTreeMap<&str, Option<&String>> =
+            nodes.iter().map(|node| (node.key(), run.record.models.get(node.key()))).collect();
+        let fingerprint = Fingerprint::new("profile").text("inputs", &inputs).value("models", &models)?.finish();
+        let whole = lineage::stamp(run, fingerprint.clone(), inputs.clone());
+        let partial = lineage::stamp(run, format!("{PARTIAL}{fingerprint}"), inputs);
         let path = run.dir.table("profile");
         let stamp = table::stamp(&path)?.unwrap_or_default();
         let mut rows: Vec<ProfileRow> =
-            if stamp.fingerprint.trim_start_matches(PARTIAL) == fingerprint { table::read(&path)? } else { Vec::new() };
+            if stamp == whole || stamp == partial { table::read(&path)? } else { Vec::new() };
         let mut computed = 0;
-        if stamp.fingerprint != fingerprint {
+        if stamp != whole {
             let sample = Sample::draw(run)?;
             let mut progress = context.printer.progress("profile", nodes.len());
             for node in &nodes {
@@ -64,12 +62,11 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
                 rows.push(row);
                 computed += 1;
                 progress.advance(1);
-                let stamp = Stamp { run: run.dir.name().to_owned(), fingerprint: format!("{PARTIAL}{fingerprint}") };
-                table::write(&path, &rows, &stamp)?;
+                table::write(&path, &rows, &partial)?;
             }
             progress.finish();
             set_costs(&mut rows)?;
-            table::write(&path, &rows, &Stamp { run: run.dir.name().to_owned(), fingerprint })?;
+            table::write(&path, &rows, &whole)?;
         }
         record.warnings.extend(set_costs(&mut rows)?);
         record.rows = rows.len();
@@ -139,7 +136,7 @@ struct Sample {
 impl Sample {
     fn draw(run: &Run) -> Result<Self> {
         let Settings { profile, .. } = &run.record.settings;
-        let tasks = tasks::read(&run.dir)?;
+        let tasks = tasks::read(run)?;
         let all_pairs = pairs::pairs(&tasks, &generate::read(run)?)?;
         let usable: Vec<Pair> = all_pairs.into_iter().filter(|pair| pair.texts().is_ok()).collect();
         let pairs = sample::choose(usable, profile.evaluator_samples, profile.seed, |pair| {
@@ -233,5 +230,14 @@ fn set_costs(rows: &mut [ProfileRow]) -> Result<Vec<String>> {
 
 /// The profile of a run.
 pub fn read(run: &Run) -> Result<Vec<ProfileRow>> {
-    table::read(&run.dir.table("profile")).context("the costs are not there yet")
+    let path = run.dir.table("profile");
+    let rows = table::read(&path).context("the costs are not there yet")?;
+    lineage::check(run, [path.clone()], &lineage::of_profile(run)?, "profile")?;
+    ensure!(
+        !table::stamp(&path)?.unwrap_or_default().fingerprint.starts_with(PARTIAL),
+        "`{}` does not hold every node yet\nhint: `poq profile {}` goes on with it",
+        path.display(),
+        run.dir.root().display()
+    );
+    Ok(rows)
 }

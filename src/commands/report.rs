@@ -1,13 +1,13 @@
 //! `poq report`: every table → `metrics.parquet`, `report.md` and text on stdout. Loads no model.
 
 use super::context::{Context, Run, StageSummary};
-use super::{generate, profile, score, tasks};
+use super::{generate, lineage, profile, score, tasks};
 use crate::cli::StageArguments;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Identity, Inputs, Report};
 use crate::store::rows::RewardRow;
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
+use crate::store::table;
 use crate::store::{Fingerprint, parts};
 use anyhow::{Context as _, Result};
 
@@ -28,7 +28,7 @@ pub fn print(context: &Context, report: &Report) -> Result<()> {
 pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)> {
     let mut built = None;
     let summary = run.stage(context, "report", |run| {
-        let tasks = tasks::read(&run.dir)?;
+        let tasks = tasks::read(run)?;
         let generations =
             if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
         let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
@@ -66,7 +66,8 @@ fn write_metrics(run: &Run, metrics: impl FnOnce() -> Result<arrow::array::Recor
             fingerprint = fingerprint.file(&group, &directory.join(format!("{group}.parquet")))?;
         }
     }
-    let stamp = Stamp { run: run.dir.name().to_owned(), fingerprint: fingerprint.finish() };
+    let fingerprint = fingerprint.finish();
+    let stamp = lineage::stamp(run, fingerprint.clone(), fingerprint);
     let path = run.dir.table("metrics");
     if table::stamp(&path)?.as_ref() == Some(&stamp) {
         return Ok(false);

@@ -1,7 +1,7 @@
 //! `poq score`: `generations/` → `scores/<scorer>.parquet`.
 
 use super::context::{Context, Interrupted, Run, StageSummary};
-use super::{generate, tasks};
+use super::{generate, lineage, tasks};
 use crate::cli::{ScoreArguments, WorkArguments};
 use crate::executor::Limits;
 use crate::exit_code::ExitCode;
@@ -9,7 +9,6 @@ use crate::model::registry::{Model, Registry, Role};
 use crate::score::evaluator::{Identity, Parallelism};
 use crate::score::pairs::{self, Pair};
 use crate::score::{EXACT_MATCH, Evaluator, F1, text_scores};
-use crate::store::Fingerprint;
 use crate::store::parts::{self, Group, WorkRow};
 use crate::store::rows::ScoreRow;
 use crate::store::run_record::StageRecord;
@@ -33,7 +32,7 @@ pub fn command(context: &Context, arguments: &ScoreArguments) -> Result<ExitCode
 /// The stage.
 pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<StageSummary> {
     run.stage(context, "score", |run| {
-        let pairs = pairs::pairs(&tasks::read(&run.dir)?, &generate::read(run)?)?;
+        let pairs = pairs::pairs(&tasks::read(run)?, &generate::read(run)?)?;
         ensure!(!pairs.is_empty(), "there are no answers to score");
         let settings = run.record.settings.scoring.clone();
         let mut record = StageRecord::default();
@@ -82,10 +81,10 @@ struct Outcome {
 
 fn write_text_scores(run: &Run, scorer: &str, rows: &[ScoreRow]) -> Result<Outcome> {
     let mut group: Group<ScoreRow> = Group::open(&run.dir.scores(), scorer, run.dir.name())?;
-    let fingerprint = column_fingerprint(rows.iter().map(|row| row.work_key.as_str()), "times ten")?;
-    let done = group.is_complete(&fingerprint)?;
+    let stamp = lineage::stamp(run, parts::content(rows)?, lineage::of_scores(run)?);
+    let done = group.is_complete(&stamp)?;
     if !done {
-        group.finish(rows, &fingerprint)?;
+        group.finish(rows, &stamp)?;
     }
     let failed = rows.iter().filter(|row| row.failed()).count();
     Ok(Outcome { rows: rows.len(), failed, computed: if done { 0 } else { rows.len() }, ..Outcome::default() })
@@ -105,7 +104,9 @@ fn score_all(
     let keys: Vec<String> = pairs.iter().map(|pair| identity.work_key(pair)).collect();
     let mut group: Group<ScoreRow> = Group::open(&run.dir.scores(), &model.key, run.dir.name())?;
     let mut known = group.existing()?;
-    let missing = missing_pairs(pairs, &keys, |key| known.get(key).is_none_or(|row| work.retry_failed && row.failed()));
+    let wanted = |key: &str| known.get(key).is_none_or(|row| work.retry_failed && row.failed());
+    let computed = keys.iter().filter(|key| wanted(key)).count();
+    let missing = missing_pairs(pairs, &keys, wanted);
     let mut figures = serde_json::Value::Null;
     if !missing.is_empty() {
         context.load_runtime(run)?;
@@ -142,9 +143,9 @@ fn score_all(
         })
         .collect::<Result<_>>()?;
     let scales = pairs::normalise_rows(&mut rows, pairs, settings.normalize_scope);
-    let fingerprint = column_fingerprint(keys.iter().map(String::as_str), &format!("{:?}", settings.normalize_scope))?;
-    if !missing.is_empty() || !group.is_complete(&fingerprint)? {
-        group.finish(&rows, &fingerprint)?;
+    let stamp = lineage::stamp(run, parts::content(&rows)?, lineage::of_scores(run)?);
+    if !missing.is_empty() || !group.is_complete(&stamp)? {
+        group.finish(&rows, &stamp)?;
     }
     let constant = scales.iter().filter(|scale| scale.constant && scale.n > 0);
     let warnings = constant
@@ -157,7 +158,7 @@ fn score_all(
         .collect();
     let failed = rows.iter().filter(|row| row.failed()).count();
     let figures = json!({ "inference": figures, "normalization": scales });
-    Ok(Outcome { rows: rows.len(), failed, computed: missing.len(), warnings, figures })
+    Ok(Outcome { rows: rows.len(), failed, computed, warnings, figures })
 }
 
 /// Pairs to score, each piece of work once, task by task so that pairs with the same reference meet in one chunk.
@@ -173,14 +174,12 @@ fn missing_pairs<'p>(pairs: &'p [Pair], keys: &[String], wanted: impl Fn(&str) -
     missing
 }
 
-fn column_fingerprint<'k>(keys: impl Iterator<Item = &'k str>, scaling: &str) -> Result<String> {
-    Ok(Fingerprint::new("scores").value("rows", &keys.collect::<Vec<_>>())?.text("scaling", scaling).finish())
-}
-
 /// The scores of a run: F1 and exact match first, then the evaluators in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
-    let skipped = &run.record.skipped_models;
-    let evaluators = run.record.settings.scoring.evaluators.iter().filter(|key| !skipped.contains(key));
-    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(evaluators.cloned()).collect();
-    parts::read_groups(&run.dir.scores(), &scorers).context("the scores are not there yet")
+    let directory = run.dir.scores();
+    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators()).collect();
+    let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
+    let paths = scorers.iter().map(|scorer| parts::group_path(&directory, scorer));
+    lineage::check(run, paths, &lineage::of_scores(run)?, "score")?;
+    Ok(rows)
 }

@@ -1,7 +1,7 @@
 //! `poq simulate`: scores and costs → `rewards.parquet` and `rounds.parquet`. Loads no model.
 
 use super::context::{Context, Run, StageSummary};
-use super::{profile, score};
+use super::{lineage, profile, score};
 use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::simulate;
@@ -9,7 +9,7 @@ use crate::store::Fingerprint;
 use crate::store::parts;
 use crate::store::rows::RewardRow;
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
+use crate::store::table;
 use anyhow::Result;
 
 /// Runs the stage alone.
@@ -49,7 +49,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
             return Ok(record);
         }
         let outcome = simulate::run(&score::read(run)?, &profile::read(run)?, settings)?;
-        let stamp = Stamp { run: run.dir.name().to_owned(), fingerprint };
+        let stamp = lineage::stamp(run, fingerprint.clone(), fingerprint);
         table::write(&rounds_path, &outcome.rounds, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
         let details = [

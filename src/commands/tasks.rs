@@ -1,14 +1,14 @@
 //! `poq tasks`: data sets → `tasks.parquet`.
 
 use super::context::{Context, Run, StageSummary};
+use super::lineage;
 use crate::cli::TasksArguments;
 use crate::dataset;
 use crate::exit_code::ExitCode;
 use crate::settings::Settings;
 use crate::store::rows::TaskRow;
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
-use crate::store::{Fingerprint, RunDir};
+use crate::store::table;
 use anyhow::{Context as _, Result, ensure};
 
 /// Runs the stage alone; with an experiment file it may begin the run.
@@ -37,13 +37,14 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         ensure!(!data.sets.is_empty(), "`data.sets` is empty: there is nothing to ask");
         let registry = dataset::registry::Registry::open(&context.datasets)?;
         let hashes = registry.hashes(data)?;
-        let fingerprint = Fingerprint::new("tasks").value("data", data)?.value("files", &hashes)?.finish();
         run.record.datasets = hashes;
-        if table::stamp(&path)?.is_some_and(|stamp| stamp.fingerprint == fingerprint) {
+        let inputs = lineage::of_tasks(run)?;
+        let stamp = lineage::stamp(run, inputs.clone(), inputs);
+        if table::stamp(&path)?.as_ref() == Some(&stamp) {
             return Ok(record(table::read::<TaskRow>(&path)?.len(), 0));
         }
-        let tasks = dataset::load(&registry, data)?;
-        table::write(&path, &tasks, &Stamp { run: run.dir.name().to_owned(), fingerprint })?;
+        let tasks = dataset::load(&registry, &run.record.settings.data)?;
+        table::write(&path, &tasks, &stamp)?;
         Ok(record(tasks.len(), tasks.len()))
     })
 }
@@ -54,8 +55,10 @@ fn record(rows: usize, computed: usize) -> StageRecord {
 }
 
 /// The tasks of a run.
-pub fn read(dir: &RunDir) -> Result<Vec<TaskRow>> {
-    let tasks: Vec<TaskRow> = table::read(&dir.table("tasks")).context("the tasks are not there yet")?;
-    ensure!(!tasks.is_empty(), "`{}` has no rows", dir.table("tasks").display());
+pub fn read(run: &Run) -> Result<Vec<TaskRow>> {
+    let path = run.dir.table("tasks");
+    let tasks: Vec<TaskRow> = table::read(&path).context("the tasks are not there yet")?;
+    lineage::check(run, [path.clone()], &lineage::of_tasks(run)?, "tasks")?;
+    ensure!(!tasks.is_empty(), "`{}` has no rows", path.display());
     Ok(tasks)
 }

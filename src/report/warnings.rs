@@ -105,7 +105,10 @@ fn pools(inputs: &Inputs, warn: &mut impl FnMut(&str, String)) {
     }
     let unknown = inputs.profile.iter().filter(|row| row.latency_ms_mean.is_none());
     for node in distinct(unknown.map(|row| row.node.as_str())) {
-        warn("latency_unknown", format!("Nobody knows the latency of `{node}`: its cost is 0, its reward quality alone."));
+        warn(
+            "latency_unknown",
+            format!("Nobody knows the latency of `{node}`: its cost is 0, its reward quality alone."),
+        );
     }
     let unmeasured = inputs.profile.iter().filter(|row| row.latency_ms_mean.is_some() && row.source != "measured");
     for node in distinct(unmeasured.map(|row| row.node.as_str())) {

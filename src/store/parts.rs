@@ -4,10 +4,12 @@
 //! model, or one scorer) is complete its rows are written in plan order as `<group>.parquet` and the parts go. Rows
 //! carry the hash of the work they did, so a restart keeps what still applies and never mixes in what does not.
 
+use super::Fingerprint;
 use super::rows::{GenerationRow, Row, ScoreRow};
 use super::table::{self, Stamp};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,8 @@ impl WorkRow for ScoreRow {
 /// One group of a growing table.
 pub struct Group<R> {
     directory: PathBuf,
-    name: String,
+    /// The group's name as it stands in file names.
+    stem: String,
     run: String,
     next_part: usize,
     pending: Vec<R>,
@@ -59,7 +62,7 @@ impl<R: WorkRow> Group<R> {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
         let mut group = Self {
             directory: directory.to_path_buf(),
-            name: name.to_owned(),
+            stem: file_stem(name),
             run: run.to_owned(),
             next_part: 1,
             pending: Vec::new(),
@@ -73,12 +76,12 @@ impl<R: WorkRow> Group<R> {
     /// Path of the finished table.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.directory.join(format!("{}.parquet", self.name))
+        self.directory.join(format!("{}.parquet", self.stem))
     }
 
     /// Whether the finished table was made from exactly this.
-    pub fn is_complete(&self, fingerprint: &str) -> Result<bool> {
-        Ok(table::stamp(&self.path())?.is_some_and(|stamp| stamp.fingerprint == fingerprint))
+    pub fn is_complete(&self, stamp: &Stamp) -> Result<bool> {
+        Ok(table::stamp(&self.path())?.as_ref() == Some(stamp))
     }
 
     /// Rows on disk by work key. Where a key occurs twice (a kill between the final rename and the clean-up), any will
@@ -105,17 +108,16 @@ impl<R: WorkRow> Group<R> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let path = self.directory.join(format!("{}.part-{:05}.parquet", self.name, self.next_part));
-        table::write(&path, &self.pending, &Stamp { run: self.run.clone(), fingerprint: String::new() })?;
+        let path = self.directory.join(format!("{}.part-{:05}.parquet", self.stem, self.next_part));
+        table::write(&path, &self.pending, &Stamp { run: self.run.clone(), ..Stamp::default() })?;
         self.next_part += 1;
         self.pending.clear();
         Ok(())
     }
 
     /// Writes the finished table and removes the parts.
-    pub fn finish(&mut self, rows: &[R], fingerprint: &str) -> Result<()> {
-        let stamp = Stamp { run: self.run.clone(), fingerprint: fingerprint.to_owned() };
-        table::write(&self.path(), rows, &stamp)?;
+    pub fn finish(&mut self, rows: &[R], stamp: &Stamp) -> Result<()> {
+        table::write(&self.path(), rows, stamp)?;
         self.pending.clear();
         for path in self.part_paths()? {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
@@ -132,20 +134,46 @@ impl<R: WorkRow> Group<R> {
 
     fn part_number(&self, path: &Path) -> Option<usize> {
         let name = path.file_name()?.to_str()?;
-        name.strip_prefix(&self.name)?.strip_prefix(".part-")?.strip_suffix(".parquet")?.parse().ok()
+        name.strip_prefix(&self.stem)?.strip_prefix(".part-")?.strip_suffix(".parquet")?.parse().ok()
     }
+}
+
+/// Hash of what rows hold: the work they did, and whether it failed (a failed row that is tried again may not).
+pub fn content<R: WorkRow>(rows: &[R]) -> Result<String> {
+    let rows: Vec<(&str, bool)> = rows.iter().map(|row| (row.work_key(), row.failed())).collect();
+    Ok(Fingerprint::new(R::TABLE).value("rows", &rows)?.finish())
+}
+
+/// Where the finished table of a group lies.
+#[must_use]
+pub fn group_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{}.parquet", file_stem(name)))
+}
+
+/// A group's name as a file name: imported model names may hold anything, so whatever is not plain is written as `%XX`.
+/// A dot is not plain, for it separates the stem from what follows.
+fn file_stem(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.bytes().fold(String::with_capacity(name.len()), |mut stem, byte| {
+        if plain(byte) {
+            stem.push(char::from(byte));
+        } else {
+            let _ = write!(stem, "%{byte:02X}");
+        }
+        stem
+    })
 }
 
 /// Reads the finished groups of a table, in the given order.
 pub fn read_groups<R: Row>(directory: &Path, names: &[String]) -> Result<Vec<R>> {
     let mut rows = Vec::new();
     for name in names {
-        rows.extend(table::read::<R>(&directory.join(format!("{name}.parquet")))?);
+        rows.extend(table::read::<R>(&group_path(directory, name))?);
     }
     Ok(rows)
 }
 
-/// Names of the finished groups of a table, sorted.
+/// File stems of the finished groups of a table, sorted.
 pub fn finished_groups(directory: &Path) -> Result<Vec<String>> {
     let name = |path: &PathBuf| {
         let name = path.file_name()?.to_str()?.strip_suffix(".parquet")?;
@@ -158,6 +186,7 @@ pub fn finished_groups(directory: &Path) -> Result<Vec<String>> {
 
 /// Removes groups that are no longer part of the run, so that a glob over the directory reads only what belongs.
 pub fn remove_other_groups(directory: &Path, keep: &[String]) -> Result<Vec<String>> {
+    let keep: Vec<String> = keep.iter().map(|name| file_stem(name)).collect();
     let mut removed = Vec::new();
     for path in files(directory)? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
@@ -216,9 +245,10 @@ mod tests {
         assert_eq!(group.existing().expect("reads").keys().collect::<Vec<_>>(), ["a"]);
         group.append([row("b")]).expect("appends");
         group.flush().expect("flushes");
-        assert!(!group.is_complete("x").expect("reads"));
-        group.finish(&[row("b"), row("a")], "x").expect("finishes");
-        assert!(group.is_complete("x").expect("reads"));
+        let stamp = Stamp { run: "run".into(), fingerprint: "x".into(), inputs: "y".into() };
+        assert!(!group.is_complete(&stamp).expect("reads"));
+        group.finish(&[row("b"), row("a")], &stamp).expect("finishes");
+        assert!(group.is_complete(&stamp).expect("reads"));
         assert_eq!(finished_groups(directory.path()).expect("lists"), ["f1"]);
         let keys: Vec<String> = read_groups::<ScoreRow>(directory.path(), &["f1".into()])
             .expect("reads")
@@ -229,10 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn any_name_is_one_file_in_the_directory() {
+        let directory = Path::new("d");
+        for name in ["meta/llama-3", "../../etc/passwd", "a.part-00001", "gpt 4o", "模型"] {
+            let path = group_path(directory, name);
+            assert_eq!(path.parent(), Some(directory), "{name}");
+            assert!(!path.to_string_lossy().contains(".part-"), "{name}");
+        }
+        assert_ne!(group_path(directory, "a/b"), group_path(directory, "a%2Fb"));
+        assert_eq!(group_path(directory, "smollm2_135m"), Path::new("d/smollm2_135m.parquet"));
+    }
+
+    #[test]
     fn groups_that_left_the_run_are_removed() {
         let directory = tempfile::tempdir().expect("temporary directory");
         for name in ["old", "kept"] {
-            Group::open(directory.path(), name, "run").expect("opens").finish(&[row("a")], "x").expect("finishes");
+            Group::open(directory.path(), name, "run")
+                .expect("opens")
+                .finish(&[row("a")], &Stamp::default())
+                .expect("finishes");
         }
         assert_eq!(remove_other_groups(directory.path(), &["kept".into()]).expect("removes"), ["old"]);
         assert_eq!(finished_groups(directory.path()).expect("lists"), ["kept"]);

@@ -20,6 +20,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 const SCHEMA_KEY: &str = "poq.schema_version";
 const TABLE_KEY: &str = "poq.table";
 const FINGERPRINT_KEY: &str = "poq.fingerprint";
+const INPUTS_KEY: &str = "poq.inputs";
 const RUN_KEY: &str = "poq.run";
 
 /// Rows per row group: large enough to compress well, small enough for readers to skip.
@@ -30,8 +31,10 @@ const ROW_GROUP_ROWS: usize = 65_536;
 pub struct Stamp {
     /// Name of the run.
     pub run: String,
-    /// Hash of the settings and inputs; empty for unfinished parts.
+    /// Hash that says what the table holds: equal for equal work; empty for unfinished parts.
     pub fingerprint: String,
+    /// Hash of the settings and of the tables that it was made from; empty for unfinished parts.
+    pub inputs: String,
 }
 
 /// Arrow fields of a row type, derived from the struct itself.
@@ -74,6 +77,7 @@ fn write_file(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> R
             entry(SCHEMA_KEY, SCHEMA_VERSION.to_string()),
             entry(TABLE_KEY, table.to_owned()),
             entry(FINGERPRINT_KEY, stamp.fingerprint.clone()),
+            entry(INPUTS_KEY, stamp.inputs.clone()),
             entry(RUN_KEY, stamp.run.clone()),
         ]))
         .build();
@@ -115,7 +119,7 @@ pub fn stamp(path: &Path) -> Result<Option<Stamp>> {
     let reader = open(path)?;
     check_version(path, &reader)?;
     let value = |key| metadata(&reader, key).unwrap_or_default().to_owned();
-    Ok(Some(Stamp { run: value(RUN_KEY), fingerprint: value(FINGERPRINT_KEY) }))
+    Ok(Some(Stamp { run: value(RUN_KEY), fingerprint: value(FINGERPRINT_KEY), inputs: value(INPUTS_KEY) }))
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
@@ -170,7 +174,7 @@ mod tests {
     fn rows_survive_the_disk() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("tasks.parquet");
-        let stamp_in = Stamp { run: "r".into(), fingerprint: "f".into() };
+        let stamp_in = Stamp { run: "r".into(), fingerprint: "f".into(), inputs: "i".into() };
         for rows in [vec![task("1"), task("2")], vec![]] {
             write(&path, &rows, &stamp_in).expect("writes");
             assert_eq!(read::<TaskRow>(&path).expect("reads"), rows);

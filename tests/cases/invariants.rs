@@ -97,6 +97,21 @@ fn a_changed_setting_never_mixes_with_old_rows() {
 }
 
 #[test]
+fn tables_from_before_a_change_are_refused() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    scratch.poq(&["generate", "results/tiny", "--temperature", "0"], 0);
+    scratch.poq(&["simulate", "results/tiny"], 2).says(&["was made with other settings", "poq score results/tiny"]);
+    scratch.poq(&["report", "results/tiny"], 2).says(&["poq score results/tiny"]);
+    scratch.poq(&["score", "results/tiny"], 0);
+    scratch.poq(&["simulate", "results/tiny"], 2).says(&["profile.parquet", "poq profile results/tiny"]);
+    scratch.poq(&["profile", "results/tiny"], 0);
+    scratch.poq(&["simulate", "results/tiny"], 0);
+    scratch.poq(&["tasks", "results/tiny", "--seed", "5"], 0);
+    scratch.poq(&["score", "results/tiny"], 2).says(&["poq generate results/tiny"]);
+}
+
+#[test]
 fn a_model_that_leaves_the_run_takes_its_rows_along() {
     let scratch = Scratch::new();
     scratch.poq(&["run", "tiny.toml"], 0);

@@ -1,0 +1,85 @@
+//! What each table was made from, as a hash that stands in its metadata: the settings that shape it and the tables before
+//! it. A reader refuses a table that the current settings would not make, so that a changed setting, or a stage that was
+//! run again alone, never mixes with what followed from the old state.
+
+use super::context::Run;
+use crate::settings::Scoring;
+use crate::store::table::{self, Stamp};
+use crate::store::{Fingerprint, parts};
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+/// What `tasks` should have been made from.
+pub fn of_tasks(run: &Run) -> Result<String> {
+    if run.record.imported_from.is_some() {
+        return Ok(Fingerprint::new("imported tasks").value("files", &run.record.datasets)?.finish());
+    }
+    let data = &run.record.settings.data;
+    Ok(Fingerprint::new("tasks").value("data", data)?.value("files", &run.record.datasets)?.finish())
+}
+
+/// What every group of `generations` should have been made from. The list of models and the shape of batches change no
+/// answer and stay out.
+pub fn of_generations(run: &Run) -> Result<String> {
+    let tasks = fingerprint_of(&run.dir.table("tasks"))?;
+    if run.record.imported_from.is_some() {
+        return Ok(Fingerprint::new("imported generations").text("tasks", &tasks).finish());
+    }
+    let settings = &run.record.settings.generation;
+    Ok(Fingerprint::new("generations")
+        .text("tasks", &tasks)
+        .value("max_new_tokens", &settings.max_new_tokens)?
+        .value("sampling", &(settings.temperature, settings.top_p, settings.seed))?
+        .value("prompts", &(&settings.qa_prompt, &settings.summarization_prompt))?
+        .finish())
+}
+
+/// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out.
+pub fn of_scores(run: &Run) -> Result<String> {
+    let Scoring { normalize_scope, f1_references, .. } = &run.record.settings.scoring;
+    let mut fingerprint = Fingerprint::new("scores")
+        .text("generations", &of_generations(run)?)
+        .value("normalize_scope", normalize_scope)?
+        .value("f1_references", f1_references)?;
+    for model in run.models() {
+        fingerprint = fingerprint.text(&model, &fingerprint_of(&parts::group_path(&run.dir.generations(), &model))?);
+    }
+    Ok(fingerprint.finish())
+}
+
+/// What `profile` should have been made from.
+pub fn of_profile(run: &Run) -> Result<String> {
+    let settings = &run.record.settings;
+    Ok(Fingerprint::new("profile")
+        .text("generations", &of_generations(run)?)
+        .value("profile", &settings.profile)?
+        .value("models", &run.models())?
+        .value("evaluators", &run.evaluators())?
+        .finish())
+}
+
+/// Refuses tables that were made from something else; `stage` is the command that makes them again.
+pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str, stage: &str) -> Result<()> {
+    for path in paths {
+        let Some(stamp) = table::stamp(&path)? else { continue };
+        if stamp.inputs != expected {
+            bail!(
+                "`{}` was made with other settings or from other tables than the run has now\n\
+                 hint: `poq {stage} {}` makes it again",
+                path.display(),
+                run.dir.root().display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A stamp for a table of this run.
+#[must_use]
+pub fn stamp(run: &Run, fingerprint: String, inputs: String) -> Stamp {
+    Stamp { run: run.dir.name().to_owned(), fingerprint, inputs }
+}
+
+fn fingerprint_of(path: &Path) -> Result<String> {
+    Ok(table::stamp(path)?.unwrap_or_default().fingerprint)
+}
