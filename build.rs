@@ -13,5 +13,7 @@ fn main() {
     println!("cargo:rustc-env=POQ_GIT_COMMIT={commit}");
     println!("cargo:rustc-env=POQ_GIT_DIRTY={dirty}");
     println!("cargo:rerun-if-changed=src");
-    println!("cargo:rerun-if-changed=.git/HEAD");
+    // A commit moves the first, staging the second; together they say when the stamp is stale.
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    println!("cargo:rerun-if-changed=.git/index");
 }

@@ -10,13 +10,14 @@ default:
     @just --list --unsorted
 
 # Run an experiment end to end: build, models, every stage, report (experiments/EXPERIMENT.toml)
-# (flags, e.g. --skip-missing, go to the export and to poq)
+# (flags go to `poq run`; the export takes part in --skip-missing)
 reproduce EXPERIMENT="quick" *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
     # Downloads and exports wait on the network and on one core: the compiler takes the rest meanwhile.
     echo "just: building poq and exporting the models of experiments/{{EXPERIMENT}}.toml" >&2
-    just export --experiment experiments/{{EXPERIMENT}}.toml {{FLAGS}} &
+    skip=$([[ " {{FLAGS}} " == *" --skip-missing "* ]] && echo --skip-missing || true)
+    just export --experiment experiments/{{EXPERIMENT}}.toml $skip &
     exporting=$!
     trap 'kill "$exporting" 2>/dev/null || true' EXIT
     cargo build --release --locked

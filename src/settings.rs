@@ -273,12 +273,7 @@ impl Settings {
 
     /// Refuses values that no stage could honour, naming the field.
     pub fn check(&self) -> Result<()> {
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        ensure!(
-            !self.name.is_empty() && self.name.chars().all(safe) && !self.name.starts_with('.'),
-            "`name` must be letters, digits, `-`, `_` or `.`, for it names a directory; it is `{}`",
-            self.name
-        );
+        check_name("`name`", &self.name)?;
         ensure!(
             (0.0..=1.0).contains(&self.max_failed_share),
             "`max_failed_share` must lie between 0 and 1; it is {}",
@@ -340,6 +335,16 @@ impl Simulation {
         }
         Ok(())
     }
+}
+
+/// Refuses a run name that is not a plain directory name.
+pub fn check_name(what: &str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ensure!(
+        !name.is_empty() && name.chars().all(plain) && !name.starts_with('.'),
+        "{what} must be letters, digits, `-`, `_` or `.`, for it names a directory; it is `{name}`"
+    );
+    Ok(())
 }
 
 fn check_distinct(field: &str, keys: &[String]) -> Result<()> {

@@ -1,8 +1,11 @@
 //! `poq generate`: `tasks.parquet` → `generations/<model>.parquet`.
 
-use super::context::{Context, Interrupted, Run, StageSummary};
+use super::context::Context;
+use super::open_run::Run;
+use super::summary::StageSummary;
 use super::{lineage, tasks};
 use crate::cli::{GenerateArguments, WorkArguments};
+use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use crate::generate::{Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry, Role};
@@ -48,24 +51,21 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
             !models.is_empty(),
             "none of the models in `generation.models` is exported\nhint: `just models` exports them"
         );
-        let keys: Vec<String> = models.iter().map(|model| model.key.clone()).collect();
-        let mut computed = 0;
         let mut per_model = BTreeMap::new();
         for model in models {
             let outcome = answer_all(context, run, &registry, model, &tasks, work)
                 .with_context(|| format!("model `{}`", model.key))?;
-            computed += outcome.computed;
+            record.computed_rows += outcome.computed;
             record.rows += outcome.rows;
             record.failed += outcome.failed;
             if let Some(figures) = outcome.figures {
                 per_model.insert(model.key.clone(), figures);
             }
         }
-        let removed = parts::remove_other_groups(&run.dir.generations(), &keys)?;
+        let removed = parts::remove_other_groups(&run.dir.generations(), &settings.models)?;
         if !removed.is_empty() {
             record.warnings.push(format!("removed the answers of models that left the run: {}", removed.join(", ")));
         }
-        record.details.insert("computed_rows".into(), computed.into());
         record.details.insert("models".into(), json!(per_model));
         Ok(record)
     })
@@ -97,7 +97,7 @@ fn answer_all(
         requests.iter().map(|request| request.work_key.clone()).filter(|key| wanted(rows.get(key))).collect();
     let mut figures = None;
     if !missing.is_empty() {
-        context.load_runtime(run)?;
+        context.prepare(run, registry, model)?;
         let mut progress = context.printer.progress(&format!("generate {}", model.key), missing.len());
         let mut generator = Generator::open(registry, model, prompter, context.threads)?;
         let totals = generator.answer(
@@ -131,6 +131,7 @@ fn answer_all(
     if !missing.is_empty() || !group.is_complete(&stamp)? {
         group.finish(&finished, &stamp)?;
     }
+    group.remove_parts()?;
     let failed = finished.iter().filter(|row| row.failed()).count();
     Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), figures })
 }
@@ -139,8 +140,7 @@ fn answer_all(
 fn imported(run: &Run) -> Result<StageRecord> {
     let rows = read(run)?;
     let failed = rows.iter().filter(|row| row.failed()).count();
-    let details = [("computed_rows".to_owned(), 0.into())].into();
-    Ok(StageRecord { rows: rows.len(), failed, details, ..StageRecord::default() })
+    Ok(StageRecord { rows: rows.len(), failed, ..StageRecord::default() })
 }
 
 /// The answers of a run, model after model, in the settings' order.

@@ -1,18 +1,20 @@
 //! `poq import`: answers made elsewhere become the `tasks` and `generations` of a run.
 
-use super::context::{Context, Run};
+use super::context::Context;
 use super::lineage;
+use super::open_run::Run;
 use crate::cli::ImportArguments;
 use crate::digest::sha256_file;
 use crate::exit_code::ExitCode;
 use crate::import;
 use crate::model::registry::Role;
-use crate::settings::{Generation, Profile, Scoring, Settings, Simulation};
+use crate::settings::{Generation, Scoring, Settings, Simulation, check_name};
+use crate::store::Fingerprint;
 use crate::store::parts::{self, Group};
 use crate::store::rows::GenerationRow;
 use crate::store::run_record::StageRecord;
 use crate::store::table;
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 
 /// Pool whose evaluators score imported answers unless others are named.
@@ -20,11 +22,17 @@ const DEFAULT_POOL: &str = "quick";
 
 /// Reads the file and makes the run.
 pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCode> {
+    check_name("--run", &arguments.run)?;
     let imported = import::read(&arguments.file, arguments.task_type.as_deref())?;
     let registry = context.registry()?;
     let evaluators = if arguments.evaluators.is_empty() {
         let pool = registry.models.iter().filter(|model| model.role == Role::Evaluator && model.pool == DEFAULT_POOL);
-        pool.map(|model| model.key.clone()).collect()
+        let keys: Vec<String> = pool.map(|model| model.key.clone()).collect();
+        ensure!(
+            !keys.is_empty(),
+            "the registry has no evaluator in the pool `{DEFAULT_POOL}`\nhint: name some with --evaluator KEY"
+        );
+        keys
     } else {
         for key in &arguments.evaluators {
             registry.get(key, Role::Evaluator)?;
@@ -41,23 +49,17 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
         name: arguments.run.clone(),
         generation: Generation { models: models.clone(), ..Generation::default() },
         scoring: Scoring { evaluators, ..Scoring::default() },
-        profile: Profile { given_latency_ms: imported.latencies, ..Profile::default() },
         simulation: Simulation { k, ..Simulation::default() },
         ..Settings::empty()
     };
     settings.check()?;
     let root = context.results.join(&arguments.run);
-    if root.join("run.json").exists() && !arguments.update {
-        bail!(
-            "run `{}` exists already\nhint: choose another --run name, or pass --update to replace its answers",
-            arguments.run
-        );
-    }
-    let mut run = Run::import(&root, settings, &arguments.file.display().to_string())?;
+    let mut run = Run::import(&root, settings, &arguments.file.display().to_string(), arguments.update)?;
+    run.record.imported_latency_ms = imported.latencies;
     run.record.datasets = [(arguments.file.display().to_string(), sha256_file(&arguments.file)?)].into();
     let summary = run.stage(context, "import", |run| {
-        let inputs = lineage::of_tasks(run)?;
-        table::write(&run.dir.table("tasks"), &imported.tasks, &lineage::stamp(run, inputs.clone(), inputs))?;
+        let tasks = Fingerprint::new("imported tasks").value("rows", &imported.tasks)?.finish();
+        table::write(&run.dir.table("tasks"), &imported.tasks, &lineage::stamp(run, tasks.clone(), tasks))?;
         let inputs = lineage::of_generations(run)?;
         let (mut rows, mut failed) = (0, 0);
         for (model, answers) in &answers {
@@ -68,12 +70,18 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
         }
         parts::remove_other_groups(&run.dir.generations(), &models)?;
         let details = [("tasks".to_owned(), imported.tasks.len().into()), ("models".to_owned(), models.len().into())];
-        Ok(StageRecord { rows, failed, warnings: imported.warnings, details: details.into(), ..StageRecord::default() })
+        Ok(StageRecord {
+            rows,
+            computed_rows: rows,
+            failed,
+            warnings: imported.warnings,
+            details: details.into(),
+            ..StageRecord::default()
+        })
     })?;
     let directory = run.dir.root().display();
     context.printer.note(&format!(
         "next: poq score {directory} && poq profile {directory} && poq simulate {directory} && poq report {directory}"
     ));
-    context.printer.summary(&summary)?;
-    Ok(ExitCode::Done)
+    summary.print(context, &run.record.settings)
 }

@@ -2,7 +2,7 @@
 //! it. A reader refuses a table that the current settings would not make, so that a changed setting, or a stage that was
 //! run again alone, never mixes with what followed from the old state.
 
-use super::context::Run;
+use super::open_run::Run;
 use crate::settings::Scoring;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// What `tasks` should have been made from.
 pub fn of_tasks(run: &Run) -> Result<String> {
     if run.record.imported_from.is_some() {
-        return Ok(Fingerprint::new("imported tasks").value("files", &run.record.datasets)?.finish());
+        // Nothing but another import changes them, and that replaces them whole.
+        return fingerprint_of(&run.dir.table("tasks"));
     }
     let data = &run.record.settings.data;
     Ok(Fingerprint::new("tasks").value("data", data)?.value("files", &run.record.datasets)?.finish())
@@ -37,14 +38,11 @@ pub fn of_generations(run: &Run) -> Result<String> {
 /// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out.
 pub fn of_scores(run: &Run) -> Result<String> {
     let Scoring { normalize_scope, f1_references, .. } = &run.record.settings.scoring;
-    let mut fingerprint = Fingerprint::new("scores")
+    let fingerprint = Fingerprint::new("scores")
         .text("generations", &of_generations(run)?)
         .value("normalize_scope", normalize_scope)?
         .value("f1_references", f1_references)?;
-    for model in run.models() {
-        fingerprint = fingerprint.text(&model, &fingerprint_of(&parts::group_path(&run.dir.generations(), &model))?);
-    }
-    Ok(fingerprint.finish())
+    Ok(with_groups(fingerprint, &run.dir.generations(), run.models())?.finish())
 }
 
 /// What `profile` should have been made from.
@@ -53,9 +51,34 @@ pub fn of_profile(run: &Run) -> Result<String> {
     Ok(Fingerprint::new("profile")
         .text("generations", &of_generations(run)?)
         .value("profile", &settings.profile)?
+        .value("imported_latency_ms", &run.record.imported_latency_ms)?
         .value("models", &run.models())?
         .value("evaluators", &run.evaluators())?
         .finish())
+}
+
+/// What `rounds` and `rewards` should have been made from.
+pub fn of_rewards(run: &Run) -> Result<String> {
+    let fingerprint = Fingerprint::new("rewards")
+        .value("simulation", &run.record.settings.simulation)?
+        .text("scores", &of_scores(run)?)
+        .text("profile", &of_profile(run)?)
+        // Measured anew, a profile says something else though it was made from the same.
+        .file("profile.parquet", &run.dir.table("profile"))?;
+    Ok(with_groups(fingerprint, &run.dir.scores(), run.evaluators())?.finish())
+}
+
+/// What `metrics` should have been made from.
+pub fn of_metrics(run: &Run) -> Result<String> {
+    let fingerprint = Fingerprint::new("metrics").text("scores", &of_scores(run)?);
+    Ok(with_groups(fingerprint, &run.dir.scores(), parts::finished_groups(&run.dir.scores())?)?.finish())
+}
+
+fn with_groups(mut fingerprint: Fingerprint, directory: &Path, names: Vec<String>) -> Result<Fingerprint> {
+    for name in names {
+        fingerprint = fingerprint.text(&name, &fingerprint_of(&parts::group_path(directory, &name))?);
+    }
+    Ok(fingerprint)
 }
 
 /// Refuses tables that were made from something else; `stage` is the command that makes them again.

@@ -9,17 +9,20 @@ pub mod generate;
 pub mod import;
 mod lineage;
 pub mod models;
+pub mod open_run;
 pub mod profile;
 pub mod report;
 pub mod run;
 pub mod score;
 pub mod simulate;
+pub mod summary;
 pub mod tasks;
 
 use crate::cli::{Cli, Command};
+use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use anyhow::Result;
-use context::{Context, Interrupted};
+use context::Context;
 
 /// Runs the command and says how the process should end.
 #[must_use]
@@ -33,7 +36,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     };
     match dispatch(&context, &cli.command) {
         Ok(code) => code,
-        Err(error) if error.is::<Interrupted>() || context.quit.requested() => {
+        Err(error) if error.is::<Interrupted>() => {
             context.printer.warning("interrupted; what was finished is kept, the same command goes on from there");
             ExitCode::Interrupted
         }

@@ -1,6 +1,8 @@
 //! `poq profile`: what every node costs → `profile.parquet`.
 
-use super::context::{Context, Run, StageSummary};
+use super::context::Context;
+use super::open_run::Run;
+use super::summary::StageSummary;
 use super::{generate, lineage, tasks};
 use crate::cli::ProfileArguments;
 use crate::dataset::sample;
@@ -18,7 +20,7 @@ use crate::store::rows::{ProfileRow, TaskRow};
 use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Marks a profile that is still being measured, so that a restart goes on with the next node.
 const PARTIAL: &str = "partial:";
@@ -48,29 +50,27 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
         let stamp = table::stamp(&path)?.unwrap_or_default();
         let mut rows: Vec<ProfileRow> =
             if stamp == whole || stamp == partial { table::read(&path)? } else { Vec::new() };
-        let mut computed = 0;
         if stamp != whole {
             let sample = Sample::draw(run)?;
             let mut progress = context.printer.progress("profile", nodes.len());
             for node in &nodes {
-                if rows.iter().any(|row| row.node == node.key()) {
+                if rows.iter().any(|row| row.node == node.key() && row.node_type == node.node_type()) {
                     progress.advance(1);
                     continue;
                 }
                 context.check_quit()?;
                 let row = measure(context, run, node, &sample).with_context(|| format!("node `{}`", node.key()))?;
                 rows.push(row);
-                computed += 1;
+                record.computed_rows += 1;
                 progress.advance(1);
                 table::write(&path, &rows, &partial)?;
             }
             progress.finish();
-            set_costs(&mut rows)?;
+            set_costs(&mut rows);
             table::write(&path, &rows, &whole)?;
         }
-        record.warnings.extend(set_costs(&mut rows)?);
+        record.warnings.extend(set_costs(&mut rows));
         record.rows = rows.len();
-        record.details.insert("computed_rows".into(), computed.into());
         Ok(record)
     })
 }
@@ -82,6 +82,12 @@ enum Node {
 }
 
 impl Node {
+    fn node_type(&self) -> &'static str {
+        match self {
+            Self::Measured { node_type, .. } | Self::Given { node_type, .. } => node_type,
+        }
+    }
+
     fn key(&self) -> &str {
         match self {
             Self::Measured { model, .. } => &model.key,
@@ -90,41 +96,63 @@ impl Node {
     }
 }
 
-/// Every node of the run, inference nodes first.
+/// Every node of the run, inference nodes first. A latency that is given wins over one that came with the answers, and
+/// that over a measurement; answers made elsewhere cannot be measured here.
 fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Vec<String>) -> Result<Vec<Node>> {
     let settings = run.record.settings.clone();
+    let given = &settings.profile.given_latency_ms;
     let imported = run.record.imported_from.is_some();
+    let known = || settings.generation.models.iter().chain(&settings.scoring.evaluators);
+    // A model of the registry may have left the run and come back; anything else is a slip of the pen.
+    let stranger = given.keys().find(|key| !known().any(|node| node == *key));
+    let registered = |key: &str| context.registry().is_ok_and(|registry| registry.models.iter().any(|m| m.key == key));
+    if let Some(stranger) = stranger.filter(|key| !registered(key)) {
+        let nodes = known().cloned().collect::<Vec<_>>().join(", ");
+        bail!("a latency is given for `{stranger}`, which is no node of this run; its nodes are: {nodes}");
+    }
     let mut nodes = Vec::new();
-    let mut measured = BTreeMap::new();
     for (node_type, role, keys) in [
         (INFERENCE, Role::Inference, &settings.generation.models),
         (EVALUATOR, Role::Evaluator, &settings.scoring.evaluators),
     ] {
-        let given = &settings.profile.given_latency_ms;
-        let to_measure: Vec<String> = keys
-            .iter()
-            .filter(|key| !(given.contains_key(*key) || imported && role == Role::Inference))
-            .cloned()
-            .collect();
-        if !to_measure.is_empty() {
-            let registry = context.registry()?;
-            for model in run.available(&registry, &to_measure, role, skip_missing, warnings)? {
-                measured.insert(model.key.clone(), model.clone());
-            }
-        }
-        for key in keys.iter().filter(|key| !run.record.skipped_models.contains(key)) {
-            if let Some(model) = measured.remove(key) {
-                nodes.push(Node::Measured { model: Box::new(model), node_type });
-            } else if let Some(&latency) = given.get(key) {
-                let source = if imported { "imported" } else { "given" };
-                nodes.push(Node::Given { key: key.clone(), node_type, latency_ms: Some(latency), source });
-            } else if imported && role == Role::Inference {
-                nodes.push(Node::Given { key: key.clone(), node_type, latency_ms: None, source: "unknown" });
-            }
+        let elsewhere = imported && role == Role::Inference;
+        let to_measure: Vec<String> =
+            keys.iter().filter(|key| !(elsewhere || given.contains_key(*key))).cloned().collect();
+        let registry = if to_measure.is_empty() { None } else { Some(context.registry()?) };
+        let measured = match &registry {
+            Some(registry) => run.available(registry, &to_measure, role, skip_missing, warnings)?,
+            None => Vec::new(),
+        };
+        for key in run_part(run, keys) {
+            let came = run.record.imported_latency_ms.get(&key).filter(|_| elsewhere);
+            nodes.push(match (measured.iter().find(|model| model.key == key), given.get(&key), came) {
+                (Some(model), _, _) => Node::Measured { model: Box::new((*model).clone()), node_type },
+                (None, Some(&ms), _) => Node::Given { key, node_type, latency_ms: Some(ms), source: "given" },
+                (None, None, Some(&ms)) => Node::Given { key, node_type, latency_ms: Some(ms), source: "imported" },
+                (None, None, None) => Node::Given { key, node_type, latency_ms: None, source: "unknown" },
+            });
         }
     }
     ensure!(!nodes.is_empty(), "the run has no nodes");
+    check_comparable(&nodes)?;
     Ok(nodes)
+}
+
+fn run_part(run: &Run, keys: &[String]) -> Vec<String> {
+    keys.iter().filter(|key| !run.record.skipped_models.contains(key)).cloned().collect()
+}
+
+/// Either every inference node has a latency or none has: a pool that is half known has no cost scale.
+fn check_comparable(nodes: &[Node]) -> Result<()> {
+    let unknown: Vec<&str> =
+        nodes.iter().filter(|node| matches!(node, Node::Given { latency_ms: None, .. })).map(Node::key).collect();
+    let inference = nodes.iter().filter(|node| node.node_type() == INFERENCE).count();
+    ensure!(
+        unknown.is_empty() || unknown.len() == inference,
+        "some {INFERENCE} nodes have a latency and these have none: {}\nhint: give it with `poq profile RUN --latency NODE=MS`",
+        unknown.join(", ")
+    );
+    Ok(())
 }
 
 /// What is timed: the same prompts for every inference node, the same pairs for every evaluator.
@@ -137,11 +165,16 @@ impl Sample {
     fn draw(run: &Run) -> Result<Self> {
         let Settings { profile, .. } = &run.record.settings;
         let tasks = tasks::read(run)?;
-        let all_pairs = pairs::pairs(&tasks, &generate::read(run)?)?;
+        let generations = generate::read(run)?;
+        // A prompt that some model could not answer would end that model's measurement, and the sample is the same for all.
+        let failed: HashSet<&str> =
+            generations.iter().filter(|row| row.error.is_some()).map(|row| row.task_id.as_str()).collect();
+        let all_pairs = pairs::pairs(&tasks, &generations)?;
         let usable: Vec<Pair> = all_pairs.into_iter().filter(|pair| pair.texts().is_ok()).collect();
         let pairs = sample::choose(usable, profile.evaluator_samples, profile.seed, |pair| {
             format!("{}\n{}", pair.task_id, pair.model)
         });
+        let tasks = tasks.into_iter().filter(|task| !failed.contains(task.task_id.as_str())).collect();
         let tasks = sample::choose(tasks, profile.samples, profile.seed, |task| task.task_id.clone());
         Ok(Self { tasks, pairs })
     }
@@ -164,9 +197,9 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
             });
         }
     };
-    context.load_runtime(run)?;
-    machine::reset_peak_memory();
     let registry = context.registry()?;
+    context.prepare(run, &registry, model)?;
+    machine::reset_peak_memory();
     let settings = &run.record.settings;
     let measurement = if *node_type == INFERENCE {
         measure_inference(context, &registry, model, settings, &sample.tasks)?
@@ -196,7 +229,7 @@ fn measure_inference(
 }
 
 /// Fills the cost norms, pool by pool, and says where a pool's costs mean nothing.
-fn set_costs(rows: &mut [ProfileRow]) -> Result<Vec<String>> {
+fn set_costs(rows: &mut [ProfileRow]) -> Vec<String> {
     let mut warnings = Vec::new();
     for node_type in [INFERENCE, EVALUATOR] {
         let members: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].node_type == node_type).collect();
@@ -210,13 +243,6 @@ fn set_costs(rows: &mut [ProfileRow]) -> Result<Vec<String>> {
             }
             continue;
         }
-        let unknown: Vec<&str> =
-            members.iter().filter(|&&i| rows[i].latency_ms_mean.is_none()).map(|&i| rows[i].node.as_str()).collect();
-        ensure!(
-            unknown.is_empty(),
-            "some {node_type} nodes have a latency and these have none: {}\nhint: give it with `poq profile --latency NODE=MS`",
-            unknown.join(", ")
-        );
         let costs = cost::min_max(&latencies);
         for (&i, value) in members.iter().zip(&costs.values) {
             rows[i].cost_norm = *value;
@@ -225,7 +251,7 @@ fn set_costs(rows: &mut [ProfileRow]) -> Result<Vec<String>> {
             warnings.push(format!("{node_type} nodes: {flat}"));
         }
     }
-    Ok(warnings)
+    warnings
 }
 
 /// The profile of a run.

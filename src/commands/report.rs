@@ -1,14 +1,16 @@
 //! `poq report`: every table → `metrics.parquet`, `report.md` and text on stdout. Loads no model.
 
-use super::context::{Context, Run, StageSummary};
+use super::context::Context;
+use super::open_run::Run;
+use super::summary::StageSummary;
 use super::{generate, lineage, profile, score, tasks};
 use crate::cli::StageArguments;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Identity, Inputs, Report};
+use crate::store::parts;
 use crate::store::rows::RewardRow;
 use crate::store::run_record::StageRecord;
 use crate::store::table;
-use crate::store::{Fingerprint, parts};
 use anyhow::{Context as _, Result};
 
 /// Runs the stage alone and prints the report.
@@ -33,8 +35,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
             if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
         let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
         let costs = if run.dir.table("profile").exists() { profile::read(run)? } else { Vec::new() };
-        let rewards: Vec<RewardRow> =
-            if run.dir.table("rewards").exists() { table::read(&run.dir.table("rewards"))? } else { Vec::new() };
+        let rewards = read_rewards(run)?;
         let identity = identity(run);
         let inputs = Inputs {
             identity: &identity,
@@ -51,8 +52,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
         std::fs::write(&path, report::to_markdown(&report))
             .with_context(|| format!("cannot write `{}`", path.display()))?;
         built = Some(report);
-        let details = [("computed_rows".to_owned(), if computed { generations.len() } else { 0 }.into())].into();
-        Ok(StageRecord { rows: generations.len(), details, ..StageRecord::default() })
+        let computed_rows = if computed { generations.len() } else { 0 };
+        Ok(StageRecord { rows: generations.len(), computed_rows, ..StageRecord::default() })
     })?;
     let report = built.context("the stage ended without a report; this is a bug")?;
     Ok((report, summary))
@@ -60,14 +61,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
 
 /// Writes the wide join unless it is there already; returns whether it wrote.
 fn write_metrics(run: &Run, metrics: impl FnOnce() -> Result<arrow::array::RecordBatch>) -> Result<bool> {
-    let mut fingerprint = Fingerprint::new("metrics").file("tasks", &run.dir.table("tasks"))?;
-    for directory in [run.dir.generations(), run.dir.scores()] {
-        for group in parts::finished_groups(&directory)? {
-            fingerprint = fingerprint.file(&group, &directory.join(format!("{group}.parquet")))?;
-        }
-    }
-    let fingerprint = fingerprint.finish();
-    let stamp = lineage::stamp(run, fingerprint.clone(), fingerprint);
+    let inputs = lineage::of_metrics(run)?;
+    let stamp = lineage::stamp(run, inputs.clone(), inputs);
     let path = run.dir.table("metrics");
     if table::stamp(&path)?.as_ref() == Some(&stamp) {
         return Ok(false);
@@ -91,4 +86,14 @@ fn identity(run: &Run) -> Identity {
         ),
         seed: record.settings.generation.seed,
     }
+}
+
+/// The rewards of a run; none before it was simulated.
+fn read_rewards(run: &Run) -> Result<Vec<RewardRow>> {
+    let path = run.dir.table("rewards");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    lineage::check(run, [path.clone()], &lineage::of_rewards(run)?, "simulate")?;
+    table::read(&path)
 }

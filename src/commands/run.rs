@@ -1,11 +1,12 @@
 //! `poq run`: every stage of an experiment, in the order of the data flow.
 
-use super::context::{Context, Run};
+use super::context::Context;
+use super::open_run::Run;
 use super::{generate, profile, report, score, simulate, tasks};
 use crate::cli::RunArguments;
 use crate::exit_code::ExitCode;
-use crate::settings::Settings;
-use anyhow::{Result, ensure};
+use crate::settings::{Settings, check_name};
+use anyhow::Result;
 
 /// Runs what is not done yet and prints the report.
 pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> {
@@ -15,7 +16,7 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
         settings.check()?;
     }
     let name = arguments.run.as_deref().unwrap_or(&settings.name).to_owned();
-    ensure!(!name.is_empty() && !name.contains(['/', '\\']), "--run takes a name, not a path; it is `{name}`");
+    check_name("--run", &name)?;
     let mut run = Run::create(&context.results.join(&name), settings, arguments.update)?;
     let stages = [
         tasks::stage(context, &mut run)?,

@@ -1,9 +1,11 @@
 //! `poq score`: `generations/` → `scores/<scorer>.parquet`.
 
-use super::context::{Context, Interrupted, Run, StageSummary};
+use super::context::Context;
+use super::open_run::Run;
+use super::summary::StageSummary;
 use super::{generate, lineage, tasks};
 use crate::cli::{ScoreArguments, WorkArguments};
-use crate::executor::Limits;
+use crate::executor::{Interrupted, Limits};
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Model, Registry, Role};
 use crate::score::evaluator::{Identity, Parallelism};
@@ -15,6 +17,9 @@ use crate::store::run_record::StageRecord;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
+
+/// Sessions of one evaluator at most: its weights are in memory once per session.
+const MOST_SESSIONS: usize = 4;
 
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &ScoreArguments) -> Result<ExitCode> {
@@ -36,9 +41,8 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         ensure!(!pairs.is_empty(), "there are no answers to score");
         let settings = run.record.settings.scoring.clone();
         let mut record = StageRecord::default();
-        let mut computed = 0;
         let mut add = |outcome: &Outcome| {
-            computed += outcome.computed;
+            record.computed_rows += outcome.computed;
             record.rows += outcome.rows;
             record.failed += outcome.failed;
         };
@@ -49,7 +53,8 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         let mut warnings = Vec::new();
         let evaluators =
             run.available(&registry, &settings.evaluators, Role::Evaluator, work.skip_missing, &mut warnings)?;
-        let mut keys = vec![F1.to_owned(), EXACT_MATCH.to_owned()];
+        let keys: Vec<String> =
+            [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(settings.evaluators.iter().cloned()).collect();
         let mut per_evaluator = BTreeMap::new();
         for model in evaluators {
             let outcome = score_all(context, run, &registry, model, &pairs, work)
@@ -57,14 +62,12 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
             add(&outcome);
             warnings.extend(outcome.warnings);
             per_evaluator.insert(model.key.clone(), outcome.figures);
-            keys.push(model.key.clone());
         }
         let removed = parts::remove_other_groups(&run.dir.scores(), &keys)?;
         if !removed.is_empty() {
             warnings.push(format!("removed the scores of scorers that left the run: {}", removed.join(", ")));
         }
         record.warnings = warnings;
-        record.details.insert("computed_rows".into(), computed.into());
         record.details.insert("evaluators".into(), json!(per_evaluator));
         Ok(record)
     })
@@ -109,9 +112,9 @@ fn score_all(
     let missing = missing_pairs(pairs, &keys, wanted);
     let mut figures = serde_json::Value::Null;
     if !missing.is_empty() {
-        context.load_runtime(run)?;
+        context.prepare(run, registry, model)?;
         let mut progress = context.printer.progress(&format!("score {}", model.key), missing.len());
-        let parallelism = Parallelism { workers: context.threads, threads: 1 };
+        let parallelism = parallelism(context.threads, missing.len(), settings.batch_size);
         let mut evaluator = Evaluator::open(registry, model, parallelism)?;
         let limits = Limits { rows: settings.batch_size, tokens: settings.batch_tokens };
         let totals = evaluator.score(&missing, limits, &context.quit, |rows| {
@@ -147,6 +150,7 @@ fn score_all(
     if !missing.is_empty() || !group.is_complete(&stamp)? {
         group.finish(&rows, &stamp)?;
     }
+    group.remove_parts()?;
     let constant = scales.iter().filter(|scale| scale.constant && scale.n > 0);
     let warnings = constant
         .map(|scale| {
@@ -159,6 +163,13 @@ fn score_all(
     let failed = rows.iter().filter(|row| row.failed()).count();
     let figures = json!({ "inference": figures, "normalization": scales });
     Ok(Outcome { rows: rows.len(), failed, computed, warnings, figures })
+}
+
+/// Small graphs gain more from several sessions than from several threads in one, but each session holds the weights:
+/// a few sessions, no more than there are batches, share the threads.
+fn parallelism(threads: usize, pairs: usize, batch_size: usize) -> Parallelism {
+    let workers = threads.min(MOST_SESSIONS).min(pairs.div_ceil(batch_size)).max(1);
+    Parallelism { workers, threads: (threads / workers).max(1) }
 }
 
 /// Pairs to score, each piece of work once, task by task so that pairs with the same reference meet in one chunk.

@@ -1,7 +1,9 @@
 //! `poq tasks`: data sets → `tasks.parquet`.
 
-use super::context::{Context, Run, StageSummary};
+use super::context::Context;
 use super::lineage;
+use super::open_run::Run;
+use super::summary::StageSummary;
 use crate::cli::TasksArguments;
 use crate::dataset;
 use crate::exit_code::ExitCode;
@@ -50,8 +52,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
 }
 
 fn record(rows: usize, computed: usize) -> StageRecord {
-    let details = [("computed_rows".to_owned(), computed.into())].into();
-    StageRecord { rows, details, ..StageRecord::default() }
+    StageRecord { rows, computed_rows: computed, ..StageRecord::default() }
 }
 
 /// The tasks of a run.

@@ -11,7 +11,7 @@ pub mod quit;
 
 pub use backend::{Backend, Tokenise};
 pub use job::{Done, Job, Ready};
-pub use quit::Quit;
+pub use quit::{Interrupted, Quit};
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};

@@ -49,12 +49,6 @@ impl Prompter {
         Ok(Self { text, settings: settings.clone(), model: model.key.clone(), model_hash: exported.hash() })
     }
 
-    /// Hash of the model's exported files.
-    #[must_use]
-    pub fn model_hash(&self) -> &str {
-        &self.model_hash
-    }
-
     /// The request for a task. The key leaves out batch sizes and threads, which must not change an answer.
     pub fn request(&self, task: &TaskRow) -> Result<Request> {
         let prompt = prompt::render(task, &self.settings, &self.text.template).map_err(|error| format!("{error:#}"));
@@ -63,6 +57,7 @@ impl Prompter {
             .text("model", &self.model_hash)
             .text("task", &task.task_id)
             .value("prompt", &prompt)?
+            .value("model_facts", &(&self.text.stop_ids, self.text.max_length))?
             .value("max_new_tokens", &self.settings.max_new_tokens)?
             .value("sampling", &(self.settings.temperature, self.settings.top_p, seed))?
             .key();

@@ -1,5 +1,6 @@
 //! From a task to the text a model reads, and from the text it wrote to the answer that is scored.
 
+use crate::dataset::TaskType;
 use crate::executor::Tokenise;
 use crate::executor::job::Text;
 use crate::model::chat::{ChatTemplate, Message};
@@ -8,12 +9,6 @@ use crate::model::tokenizer::Encoding;
 use crate::settings::Generation;
 use crate::store::rows::TaskRow;
 use anyhow::{Result, bail, ensure};
-
-/// Task type of question answering.
-pub const QA: &str = "qa";
-
-/// Task type of summarisation.
-pub const SUMMARIZATION: &str = "summarization";
 
 /// The chat-formatted prompt of a task: one plain instruction per task type, the same for every model, through each
 /// model's own chat template.
@@ -27,10 +22,10 @@ pub fn render(task: &TaskRow, settings: &Generation, template: &ChatTemplate) ->
 
 /// Fills the instruction. Only the template's own placeholders are replaced, never braces inside a passage.
 fn instruction(task: &TaskRow, settings: &Generation) -> Result<String> {
-    let template = match task.task_type.as_str() {
-        QA => &settings.qa_prompt,
-        SUMMARIZATION => &settings.summarization_prompt,
-        other => bail!("unknown task type `{other}`; it must be `{QA}` or `{SUMMARIZATION}`"),
+    let template = match TaskType::from_name(&task.task_type) {
+        Some(TaskType::Qa) => &settings.qa_prompt,
+        Some(TaskType::Summarization) => &settings.summarization_prompt,
+        None => bail!("unknown task type `{}`; it must be `qa` or `summarization`", task.task_type),
     };
     let mut text = String::with_capacity(template.len() + task.input.len());
     let mut rest = template.as_str();
@@ -84,7 +79,7 @@ impl Tokenise for PromptTokeniser<'_> {
         let encoding = self.text.tokenizer.encode(prompt, false)?;
         ensure!(!encoding.ids.is_empty(), "the prompt has no tokens");
         ensure!(
-            encoding.ids.len() + self.max_new_tokens <= self.text.max_length,
+            encoding.ids.len() <= self.text.max_length.saturating_sub(self.max_new_tokens),
             "the prompt has {} tokens; the model takes {}, of which {} are kept for the answer",
             encoding.ids.len(),
             self.text.max_length,
@@ -118,7 +113,7 @@ mod tests {
     #[test]
     fn placeholders_are_filled_once_and_braces_in_passages_stay() {
         let filled = instruction(
-            &task(QA, Some("Why {context}?"), "Because {question}."),
+            &task("qa", Some("Why {context}?"), "Because {question}."),
             &settings("{context}|{question}|{x}"),
         );
         assert_eq!(filled.expect("fills"), "Because {question}.|Why {context}?|{x}");
@@ -126,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_missing_question_is_an_error() {
-        let error = instruction(&task(QA, None, "c"), &settings("{question}")).expect_err("refused").to_string();
+        let error = instruction(&task("qa", None, "c"), &settings("{question}")).expect_err("refused").to_string();
         assert!(error.contains("{question}"), "{error}");
     }
 

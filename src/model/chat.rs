@@ -58,12 +58,17 @@ impl ChatTemplate {
         template
             .render(context! {
                 messages => messages.iter().map(Message::value).collect::<Value>(),
-                bos_token => self.bos_token.clone(),
-                eos_token => self.eos_token.clone(),
+                bos_token => token(self.bos_token.as_ref()),
+                eos_token => token(self.eos_token.as_ref()),
                 add_generation_prompt => true,
             })
             .context("the chat template failed to render")
     }
+}
+
+/// A token that the model does not have is undefined to its template, as in Python, and prints nothing.
+fn token(token: Option<&String>) -> Value {
+    token.map_or(Value::UNDEFINED, |token| Value::from(token.as_str()))
 }
 
 #[cfg(test)]
@@ -76,6 +81,12 @@ mod tests {
         let template = ChatTemplate::new(source.into(), Some("<s>"), None).expect("valid");
         let text = template.render(&[Message { role: "user", content: "Hi" }]).expect("renders");
         assert_eq!(text, "H:\nuser:Hi\n<s>assistant");
+    }
+
+    #[test]
+    fn a_missing_token_prints_nothing() {
+        let template = ChatTemplate::new("{{ bos_token }}|{{ eos_token }}".into(), None, Some("</s>")).expect("valid");
+        assert_eq!(template.render(&[]).expect("renders"), "|</s>");
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl Decoder {
         for value in &cache.values {
             let (shape, data) = view_f32(value)?;
             let [_, heads, old_width, dim] = shape[..] else { bail!("a KV tensor is not four-dimensional") };
+            ensure!(width <= old_width, "a KV tensor holds {old_width} positions for a row of {width} tokens");
             let mut kept = Vec::with_capacity(rows.len() * heads * width * dim);
             for &row in rows {
                 for head in 0..heads {

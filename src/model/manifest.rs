@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The recipe that brings models and the runtime library.
-pub const HINT: &str = "hint: `just models` exports it";
+pub const HINT: &str = "hint: `just models` exports it (`just models POOL` for a pool other than quick)";
 
 /// `models/<key>/manifest.json`, as far as the engine reads it.
 #[derive(Debug, Clone, Deserialize)]

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// Version of the registry's schema that this build reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Names that are taken: scorers beside the evaluators, and directories beside the models.
+const RESERVED_KEYS: [&str; 3] = ["f1", "exact_match", "runtime"];
+
 /// The registry and the directory it stands in, where exported models lie as `<key>/`.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -294,6 +297,12 @@ impl Registry {
 
 impl Model {
     fn check(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        ensure!(
+            !self.key.is_empty() && self.key.chars().all(plain) && !RESERVED_KEYS.contains(&self.key.as_str()),
+            "`key` must be letters, digits, `-` or `_`, and none of {}",
+            RESERVED_KEYS.join(", ")
+        );
         ensure!(self.max_length > 0, "`max_length` must be at least 1");
         ensure!(!self.files.is_empty(), "`files` is empty");
         match self.architecture {

@@ -13,7 +13,6 @@ static ENVIRONMENT: OnceLock<Result<Loaded, String>> = OnceLock::new();
 
 struct Loaded {
     environment: Environment,
-    library: PathBuf,
     version: String,
 }
 
@@ -39,12 +38,6 @@ pub fn load(models_directory: &Path) -> Result<RuntimeInfo> {
         }),
         Err(message) => Err(anyhow!("{message}")),
     }
-}
-
-/// The library that was loaded.
-#[must_use]
-pub fn library() -> Option<&'static Path> {
-    ENVIRONMENT.get().and_then(|loaded| loaded.as_ref().ok()).map(|loaded| loaded.library.as_path())
 }
 
 fn load_once(models_directory: &Path) -> Result<Loaded> {
@@ -74,7 +67,7 @@ fn load_once(models_directory: &Path) -> Result<Loaded> {
     // Its own warnings go straight to stderr; what a user can act on comes back as errors.
     environment.set_log_level(ort::logging::LogLevel::Error);
     let version = ort::util::probe(&library).map_or_else(|| "unknown".to_owned(), |minor| format!("1.{minor}"));
-    Ok(Loaded { environment, library, version })
+    Ok(Loaded { environment, version })
 }
 
 /// The loaded environment; an error when [`load`] was not called or failed.

@@ -62,12 +62,6 @@ impl Tokenizer {
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
-
-    /// Number of ids, added tokens included.
-    #[must_use]
-    pub fn vocabulary_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
-    }
 }
 
 impl From<tokenizers::Encoding> for Encoding {

@@ -46,11 +46,16 @@ impl Printer {
 
     /// An error with its whole chain; lines that begin with `hint:` come last.
     pub fn error(&self, error: &anyhow::Error) {
-        let chain = format!("{error:#}");
-        let (hints, lines): (Vec<&str>, Vec<&str>) = chain.lines().partition(|line| line.trim().starts_with("hint:"));
-        talk(&format!("error: {}", lines.join("\n  ")));
+        let (mut causes, mut hints) = (Vec::new(), Vec::new());
+        for link in error.chain().map(ToString::to_string) {
+            let (hint, cause): (Vec<&str>, Vec<&str>) = link.lines().partition(|line| line.trim().starts_with("hint:"));
+            causes.extend((!cause.is_empty()).then(|| cause.join("\n  ")));
+            hints.extend(hint.into_iter().map(|line| line.trim().to_owned()));
+        }
+        talk(&format!("error: {}", causes.join(": ")));
+        hints.dedup();
         for hint in hints {
-            talk(hint.trim());
+            talk(&hint);
         }
     }
 

@@ -6,7 +6,7 @@
 pub mod cost;
 pub mod machine;
 
-use crate::executor::{Limits, Quit};
+use crate::executor::{Interrupted, Limits, Quit};
 use crate::generate::{Generator, Request, milliseconds};
 use crate::score::{Evaluator, Pair};
 use crate::store::rows::ProfileRow;
@@ -19,6 +19,9 @@ pub const INFERENCE: &str = "inference";
 
 /// Node type of evaluators.
 pub const EVALUATOR: &str = "evaluator";
+
+/// Longest latency per sample that percentiles tell apart: an hour, in microseconds. The mean has no such limit.
+const LONGEST_US: u64 = 3_600_000_000;
 
 /// Where nodes run.
 pub const DEVICE: &str = "cpu";
@@ -36,7 +39,8 @@ pub struct Measurement {
 
 impl Measurement {
     fn new(batch_size: usize) -> Result<Self> {
-        let histogram = Histogram::new(3).context("a histogram of three digits; this is a bug")?;
+        let histogram =
+            Histogram::new_with_bounds(1, LONGEST_US, 3).context("a histogram of an hour; this is a bug")?;
         Ok(Self { batch_size, samples: 0, total: Duration::ZERO, tokens: 0, histogram, peak_memory_mb: None })
     }
 
@@ -46,8 +50,7 @@ impl Measurement {
         self.total += elapsed;
         self.tokens += tokens;
         let share = elapsed.as_nanos() / (rows.max(1) as u128 * 1000);
-        // The histogram resizes itself; a latency beyond u64 microseconds cannot happen.
-        self.histogram.saturating_record_n(u64::try_from(share).unwrap_or(u64::MAX), rows as u64);
+        self.histogram.saturating_record_n(u64::try_from(share).unwrap_or(LONGEST_US), rows as u64);
     }
 
     /// A row without a measurement, to be filled in by what is known.
@@ -102,7 +105,7 @@ pub fn measure_generator(
             },
         )?;
         let elapsed = started.elapsed();
-        let Some(row) = rows.pop() else { bail!("interrupted") };
+        let Some(row) = rows.pop() else { return Err(Interrupted.into()) };
         if let Some(error) = row.error {
             bail!("task `{}` failed: {error}", row.task_id);
         }
@@ -134,7 +137,7 @@ pub fn measure_evaluator(
         })?;
         let elapsed = started.elapsed();
         if totals.interrupted {
-            bail!("interrupted");
+            return Err(Interrupted.into());
         }
         if i >= warmup {
             measurement.record(batch.len(), elapsed, tokens);
@@ -142,4 +145,25 @@ pub fn measure_evaluator(
     }
     measurement.peak_memory_mb = machine::peak_memory_mb();
     Ok(measurement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_and_percentiles_are_those_of_the_recorded_latencies() {
+        let mut measurement = Measurement::new(2).expect("histogram");
+        for ms in 1..=100 {
+            measurement.record(2, Duration::from_millis(ms * 2), 10);
+        }
+        let row = measurement.row(EVALUATOR, "node");
+        assert_eq!((row.samples, row.batch_size), (200, 2));
+        let close = |value: Option<f64>, expected: f64| value.is_some_and(|v| (v / expected - 1.0).abs() < 2e-3);
+        assert!(close(row.latency_ms_mean, 50.5), "{row:?}");
+        assert!(close(row.latency_ms_p50, 50.0), "{row:?}");
+        assert!(close(row.latency_ms_p95, 95.0), "{row:?}");
+        assert!(close(row.latency_ms_p99, 99.0), "{row:?}");
+        assert!(close(row.throughput, 1000.0 / 50.5) && close(row.tokens_per_s, 1000.0 / 10.1), "{row:?}");
+    }
 }

@@ -6,10 +6,10 @@ use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
 use anyhow::{Result, ensure};
 use std::collections::HashMap;
 
-/// Scorer key of token-level F1.
-pub const F1: &str = "f1";
 /// Scorer key of exact match.
-pub const EXACT_MATCH: &str = "exact_match";
+pub use crate::score::EXACT_MATCH;
+/// Scorer key of token-level F1.
+pub use crate::score::F1;
 
 /// One scorer's verdicts, beside the answers they are about.
 #[derive(Debug, Clone)]

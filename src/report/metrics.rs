@@ -63,7 +63,7 @@ fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).context("the metrics table cannot be built")
 }
 
-// Large offsets, as in the other tables: a million articles exceed what 32-bit offsets can address.
+// Large offsets: this table is written as one batch, and a million articles exceed what 32-bit offsets can address.
 fn text<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(values.collect::<LargeStringArray>())
 }

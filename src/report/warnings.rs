@@ -14,7 +14,7 @@ const LARGEST_Z: f64 = 4.0;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// What kind: `failed_answers`, `missing_answers`, `missing_scores`, `constant_evaluator`, `one_node_pool`,
-    /// `latency_not_measured` or `simulation_off`.
+    /// `latency_unknown`, `latency_not_measured` or `simulation_off`.
     pub code: String,
     /// What it is about and what follows from it.
     pub text: String,

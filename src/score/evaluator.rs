@@ -12,7 +12,7 @@ use crate::executor::{self, Done, Job, Limits, Quit, Totals};
 use crate::generate::milliseconds;
 use crate::model::encoder::Encoder;
 use crate::model::manifest::Exported;
-use crate::model::registry::{Architecture, Model, PairOrder, Registry};
+use crate::model::registry::{Architecture, Model, PairOrder, Registry, ScoringFacts};
 use crate::model::session::SessionOptions;
 use crate::model::tokenizer::Tokenizer;
 use crate::store::Fingerprint;
@@ -20,8 +20,9 @@ use crate::store::rows::ScoreRow;
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 
-/// Pairs scored together: bounds what a kill loses and the embeddings held in memory.
-const CHUNK_PAIRS: usize = 512;
+/// Pairs scored together: bounds what a kill loses and the embeddings held in memory, and is the reach within which
+/// equal texts are read once.
+const CHUNK_PAIRS: usize = 256;
 
 /// Identity of an evaluator: enough to key its work, without weights.
 pub struct Identity {
@@ -36,18 +37,11 @@ impl Identity {
     pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
         let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
         let hash = Exported::open(registry, model)?.hash();
-        Ok(Self {
-            key: model.key.clone(),
-            hash,
-            order: facts.order,
-            settings: format!("{facts:?} {}", model.max_length),
-        })
-    }
-
-    /// Hash of the exported files.
-    #[must_use]
-    pub fn hash(&self) -> &str {
-        &self.hash
+        // Every fact that can change a score; the profiling batch size cannot.
+        let ScoringFacts { output, pooling, head, labels, target, order, batch_size: _, batch_dependent } = facts;
+        let lengths = (model.max_length, model.fixed_length);
+        let settings = format!("{:?}", (output, pooling, head, labels, target, order, batch_dependent, lengths));
+        Ok(Self { key: model.key.clone(), hash, order: *order, settings })
     }
 
     /// Hash of the work of scoring a pair. Rows with equal texts share it, and with it the score.
@@ -160,27 +154,28 @@ impl Evaluator {
                 }
             };
             add(&mut sum, &totals);
-            if totals.interrupted {
-                // Rows that were not reached have no result; what was reached is recomputed in a moment.
-                break;
-            }
-            let row = |(pair, (raw, trace)): (&&Pair, (Result<f64, String>, Option<Trace>))| {
+            // After a quit request some pairs have no result: they are left out and scored by the next run.
+            let row = |(pair, scored): (&&Pair, Option<Scored>)| {
+                let (raw, trace) = scored?;
                 let mut row = pair.row(&self.identity.key, raw, self.identity.work_key(pair));
                 row.truncated = trace.map(|trace| trace.truncated);
                 row.tokens = trace.and_then(|trace| i32::try_from(trace.tokens).ok());
                 row.tokenise_ms = trace.map(|trace| trace.tokenise_ms);
                 row.queue_ms = trace.map(|trace| trace.queue_ms);
                 row.infer_ms = trace.map(|trace| trace.infer_ms);
-                row
+                Some(row)
             };
-            write(chunk.iter().zip(scores).map(row).collect())?;
+            write(chunk.iter().zip(scores).filter_map(row).collect())?;
+            if totals.interrupted {
+                break;
+            }
         }
         Ok(sum)
     }
 }
 
-/// A result with what it took.
-type Traced<O> = (Result<O, String>, Trace);
+/// A result with what it took; none when a quit request came first.
+type Traced<O> = Option<(Result<O, String>, Trace)>;
 
 /// A pair's score; no trace where nothing was read.
 type Scored = (Result<f64, String>, Option<Trace>);
@@ -191,7 +186,7 @@ fn score_bi(
     backends: &mut [BiEncoder],
     limits: Limits,
     quit: &Quit,
-) -> Result<(Vec<Scored>, Totals)> {
+) -> Result<(Vec<Option<Scored>>, Totals)> {
     let mut texts = Distinct::default();
     let wanted: Vec<Result<(usize, usize), String>> = pairs
         .iter()
@@ -204,13 +199,13 @@ fn score_bi(
     });
     let (vectors, totals) = collect(jobs, texts.list.len(), tokenizer, backends, limits, quit)?;
     let score = |wanted: Result<(usize, usize), String>| match wanted {
-        Err(error) => (Err(error), None),
+        Err(error) => Some((Err(error), None)),
         Ok((reference, output)) => {
-            let (a, b) = (&vectors[reference], &vectors[output]);
+            let (a, b) = (vectors[reference].as_ref()?, vectors[output].as_ref()?);
             let score = a.0.as_ref().and_then(|a| Ok((a, b.0.as_ref()?))).map_err(Clone::clone).and_then(|(a, b)| {
                 cosine(a, b).ok_or_else(|| "an embedding is all zeros: the cosine is not defined".to_owned())
             });
-            (score, Some(a.1.plus(b.1)))
+            Some((score, Some(a.1.plus(b.1))))
         }
     };
     Ok((wanted.into_iter().map(score).collect(), totals))
@@ -223,7 +218,7 @@ fn score_cross(
     order: PairOrder,
     limits: Limits,
     quit: &Quit,
-) -> Result<(Vec<Scored>, Totals)> {
+) -> Result<(Vec<Option<Scored>>, Totals)> {
     let mut distinct = Distinct::default();
     let wanted: Vec<Result<usize, String>> =
         pairs.iter().map(|pair| pair.texts().map(|texts| distinct.place(texts))).collect();
@@ -236,13 +231,13 @@ fn score_cross(
     });
     let (scores, totals) = collect(jobs, distinct.list.len(), tokenizer, backends, limits, quit)?;
     let score = |wanted: Result<usize, String>| match wanted {
-        Err(error) => (Err(error), None),
-        Ok(place) => (scores[place].0.clone(), Some(scores[place].1)),
+        Err(error) => Some((Err(error), None)),
+        Ok(place) => scores[place].as_ref().map(|(score, trace)| (score.clone(), Some(*trace))),
     };
     Ok((wanted.into_iter().map(score).collect(), totals))
 }
 
-/// Runs jobs through the executor and puts the results back in order.
+/// Runs jobs through the executor and puts the results back in order; none for a job that a quit request kept from running.
 fn collect<B: executor::Backend>(
     jobs: impl Iterator<Item = Job> + Send,
     count: usize,
@@ -251,7 +246,7 @@ fn collect<B: executor::Backend>(
     limits: Limits,
     quit: &Quit,
 ) -> Result<(Vec<Traced<B::Output>>, Totals)> {
-    let mut results: Vec<Option<Traced<B::Output>>> = (0..count).map(|_| None).collect();
+    let mut results: Vec<Traced<B::Output>> = (0..count).map(|_| None).collect();
     let totals = executor::run(jobs, tokenizer, backends, limits, quit, |done| {
         for row in done {
             let trace = Trace::of(&row);
@@ -259,8 +254,7 @@ fn collect<B: executor::Backend>(
         }
         Ok(())
     })?;
-    let missing = || (Err("it was not computed: the run was interrupted".to_owned()), Trace::default());
-    Ok((results.into_iter().map(|result| result.unwrap_or_else(missing)).collect(), totals))
+    Ok((results, totals))
 }
 
 /// Distinct values in order of first appearance.

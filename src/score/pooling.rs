@@ -2,7 +2,7 @@
 
 use crate::model::encoder::Encoded;
 use crate::model::registry::Pooling;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 /// Sentence vectors of a batch.
 pub fn pool(encoded: &Encoded, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
@@ -10,6 +10,9 @@ pub fn pool(encoded: &Encoded, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         (Pooling::None, &[_, hidden]) => Ok(encoded.data.chunks_exact(hidden.max(1)).map(<[f32]>::to_vec).collect()),
         (Pooling::None, shape) => bail!("the output has {} dimensions, a sentence vector has two", shape.len()),
         (_, &[_, width, hidden]) => {
+            ensure!(hidden > 0, "the output has no hidden dimension");
+            let longest = encoded.lengths.iter().copied().max().unwrap_or(0);
+            ensure!(longest <= width, "the output has {width} positions for a row of {longest} tokens");
             let tokens = |row: usize| {
                 let start = row * width * hidden;
                 encoded.data[start..start + encoded.lengths[row] * hidden].chunks_exact(hidden)

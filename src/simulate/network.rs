@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 
 /// Scorers that compare with the reference and are no nodes: nobody pays them.
-const METRICS: [&str; 2] = ["f1", "exact_match"];
+const METRICS: [&str; 2] = [crate::score::F1, crate::score::EXACT_MATCH];
 
 /// A node that can earn.
 #[derive(Debug, Clone, PartialEq)]

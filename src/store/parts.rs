@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Rows that are lost at most when the process is killed.
+/// Rows after which a part is written at the latest: what a kill loses, beside the batch that is being computed.
 const FLUSH_ROWS: usize = 256;
 
 /// Time after which fewer rows are flushed too.
@@ -21,6 +21,8 @@ const FLUSH_AFTER: Duration = Duration::from_secs(2);
 
 /// A row that knows which work it did.
 pub trait WorkRow: Row + Clone {
+    /// Task and model that the row is about.
+    fn identity(&self) -> (&str, &str);
     /// Hash of the work.
     fn work_key(&self) -> &str;
     /// Whether the work failed.
@@ -28,6 +30,9 @@ pub trait WorkRow: Row + Clone {
 }
 
 impl WorkRow for GenerationRow {
+    fn identity(&self) -> (&str, &str) {
+        (&self.task_id, &self.model)
+    }
     fn work_key(&self) -> &str {
         &self.work_key
     }
@@ -37,6 +42,9 @@ impl WorkRow for GenerationRow {
 }
 
 impl WorkRow for ScoreRow {
+    fn identity(&self) -> (&str, &str) {
+        (&self.task_id, &self.model)
+    }
     fn work_key(&self) -> &str {
         &self.work_key
     }
@@ -119,6 +127,11 @@ impl<R: WorkRow> Group<R> {
     pub fn finish(&mut self, rows: &[R], stamp: &Stamp) -> Result<()> {
         table::write(&self.path(), rows, stamp)?;
         self.pending.clear();
+        self.remove_parts()
+    }
+
+    /// Removes part files: those of a finished table, or of work that the settings no longer ask for.
+    pub fn remove_parts(&self) -> Result<()> {
         for path in self.part_paths()? {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
@@ -138,9 +151,9 @@ impl<R: WorkRow> Group<R> {
     }
 }
 
-/// Hash of what rows hold: the work they did, and whether it failed (a failed row that is tried again may not).
+/// Hash of what rows hold: whose they are, the work they did, and whether it failed (a failed row that is tried again may not).
 pub fn content<R: WorkRow>(rows: &[R]) -> Result<String> {
-    let rows: Vec<(&str, bool)> = rows.iter().map(|row| (row.work_key(), row.failed())).collect();
+    let rows: Vec<_> = rows.iter().map(|row| (row.identity(), row.work_key(), row.failed())).collect();
     Ok(Fingerprint::new(R::TABLE).value("rows", &rows)?.finish())
 }
 

@@ -124,7 +124,7 @@ pub struct ProfileRow {
     /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type; 0 for all where nothing sets them
     /// apart.
     pub cost_norm: f64,
-    /// `measured`, `given` (experiment file) or `imported` (came with the answers).
+    /// `measured`, `given` (experiment file or flag), `imported` (came with the answers) or `unknown`.
     pub source: String,
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// `results/<run>/`.
@@ -67,6 +68,25 @@ impl RunDir {
     #[must_use]
     pub fn table(&self, name: &str) -> PathBuf {
         self.root.join(format!("{name}.parquet"))
+    }
+
+    /// Removes every table but `tasks` and `generations`, and the report: what followed from answers that are replaced.
+    pub fn remove_results(&self) -> Result<()> {
+        let tables = ["judgements", "profile", "rewards", "rounds", "metrics"].map(|name| self.table(name));
+        for path in tables.into_iter().chain([self.root.join("report.md")]) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove `{}`", path.display()));
+                }
+                _ => {}
+            }
+        }
+        match std::fs::remove_dir_all(self.scores()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", self.scores().display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `generations/`: one file per model.

@@ -42,10 +42,12 @@ pub struct RunRecord {
     pub models: BTreeMap<String, String>,
     /// ONNX Runtime, once a stage has loaded it.
     pub runtime: Option<RuntimeInfo>,
-    /// The machine that last worked on it.
+    /// The machine that models last ran on.
     pub machine: Machine,
     /// The file the answers came from, when they were imported.
     pub imported_from: Option<String>,
+    /// Mean latency in ms that imported answers came with, by model.
+    pub imported_latency_ms: BTreeMap<String, f64>,
     /// What each stage did, by name.
     pub stages: BTreeMap<String, StageRecord>,
 }
@@ -71,6 +73,8 @@ pub struct StageRecord {
     pub seconds: f64,
     /// Rows in the stage's table.
     pub rows: usize,
+    /// Of these, rows that the last call computed; 0 when there was nothing to do.
+    pub computed_rows: usize,
     /// Of these, rows with an error.
     pub failed: usize,
     /// Things a reader of the results should know.
@@ -114,17 +118,16 @@ impl RunRecord {
             runtime: None,
             machine,
             imported_from: None,
+            imported_latency_ms: BTreeMap::new(),
             stages: BTreeMap::new(),
         }
     }
 
-    /// Notes that this poq, on this machine, works on the run now.
-    pub fn begin(&mut self, arguments: Vec<String>, machine: Machine) {
-        let now = Self::new(&self.name, self.settings.clone(), machine);
-        self.poq_version = now.poq_version;
-        self.git_commit = now.git_commit;
-        self.git_dirty = now.git_dirty;
-        self.machine = now.machine;
+    /// Notes that this poq works on the run now.
+    pub fn begin(&mut self, arguments: Vec<String>) {
+        env!("CARGO_PKG_VERSION").clone_into(&mut self.poq_version);
+        env!("POQ_GIT_COMMIT").clone_into(&mut self.git_commit);
+        self.git_dirty = env!("POQ_GIT_DIRTY") == "true";
         self.status = Status::Running;
         self.arguments = arguments;
     }
@@ -162,10 +165,17 @@ impl RunRecord {
     }
 }
 
-/// Differences between two settings as `field: old → new`, for people.
+/// Differences between two settings as `field: old → new`, for people. What changes no row of any table (the shape of
+/// batches, the share of failed rows that is still a success) is no difference.
 pub fn differences(old: &Settings, new: &Settings) -> Result<Vec<String>> {
+    let mut old = old.clone();
+    old.max_failed_share = new.max_failed_share;
+    old.generation.batch_size = new.generation.batch_size;
+    old.generation.batch_tokens = new.generation.batch_tokens;
+    old.scoring.batch_size = new.scoring.batch_size;
+    old.scoring.batch_tokens = new.scoring.batch_tokens;
     let mut found = Vec::new();
-    collect_differences("", &serde_json::to_value(old)?, &serde_json::to_value(new)?, &mut found);
+    collect_differences("", &serde_json::to_value(&old)?, &serde_json::to_value(new)?, &mut found);
     Ok(found)
 }
 

@@ -13,13 +13,46 @@ fn a_missing_model_is_named_and_can_be_skipped() {
     std::fs::remove_dir_all(scratch.path("models/tiny_decoder_b")).expect("remove");
     std::fs::remove_dir_all(scratch.path("models/tiny_cross")).expect("remove");
     run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models`"]);
-    scratch.edit("tiny.toml", "k = 2", "k = 1");
-    scratch
-        .poq(&["run", "tiny.toml", "--skip-missing", "--update"], 0)
-        .says(&["skipped `tiny_decoder_b`", "skipped `tiny_cross`"]);
+    scratch.poq(&["run", "tiny.toml", "--skip-missing"], 0).says(&[
+        "skipped `tiny_decoder_b`",
+        "skipped `tiny_cross`",
+        "1 were skipped: K is 1",
+    ]);
     assert!(scratch.answers("tiny").iter().all(|row| row.model == "tiny_decoder"));
     let record = std::fs::read_to_string(scratch.path("results/tiny/run.json")).expect("read");
     assert!(record.contains("\"skipped_models\": [\n    \"tiny_decoder_b\",\n    \"tiny_cross\""), "{record}");
+}
+
+#[test]
+fn a_skipped_model_keeps_what_it_did_before() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let all = (scratch.answers("tiny"), scratch.scores("tiny").len());
+    std::fs::rename(scratch.path("models/tiny_decoder_b"), scratch.path("away")).expect("rename");
+    scratch.poq(&["run", "tiny.toml", "--skip-missing"], 0);
+    assert_eq!(scratch.answers("tiny"), all.0);
+    std::fs::rename(scratch.path("away"), scratch.path("models/tiny_decoder_b")).expect("rename");
+    let ran = scratch.poq(&["run", "tiny.toml"], 0);
+    assert!(ran.stderr.contains("generate: 28 rows, nothing to do"), "{}", ran.stderr);
+    assert_eq!(scratch.scores("tiny").len(), all.1);
+}
+
+#[test]
+fn a_refused_command_leaves_the_settings_alone() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    scratch.poq(&["simulate", "results/tiny", "--k", "5"], 2).says(&["5", "2"]);
+    scratch.poq(&["generate", "results/tiny", "--model", "nobody"], 2).says(&["`nobody`"]);
+    let ran = scratch.poq(&["run", "tiny.toml"], 0);
+    assert!(ran.stderr.contains("simulate: 4 rows, nothing to do"), "{}", ran.stderr);
+}
+
+#[test]
+fn run_names_are_names() {
+    let scratch = Scratch::new();
+    for name in ["..", ".", "a/b", ""] {
+        scratch.poq(&["run", "tiny.toml", "--run", name], 2).says(&["--run"]);
+    }
 }
 
 #[test]
@@ -34,6 +67,7 @@ fn damaged_model_files_are_named() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     std::fs::write(&path, bytes).expect("write");
+    run_fails(&scratch, &["model.onnx", "wrong hash", "hint: `just models`"]);
     let verify = scratch.poq(&["models", "verify"], 2).stdout;
     assert!(verify.contains("tiny_bi: broken") && verify.contains("wrong hash"), "{verify}");
 }

@@ -57,9 +57,10 @@ fn without_latencies_rewards_are_quality_alone() {
     scratch.poq(&["profile", "results/mine"], 0).says(&["nobody knows the latencies", "--latency"]);
     scratch.poq(&["simulate", "results/mine"], 0);
     scratch.poq(&["report", "results/mine"], 0);
+    scratch.poq(&["profile", "results/mine", "--latency", "tress=5"], 2).says(&["`tress`", "terse"]);
     // Half-known latencies cannot be compared.
     scratch.poq(&["profile", "results/mine", "--latency", "terse=5"], 2).says(&["wordy"]);
-    scratch.poq(&["profile", "results/mine", "--latency", "wordy=9"], 0);
+    scratch.poq(&["profile", "results/mine", "--latency", "wordy=9", "--latency", "terse=5"], 0);
 }
 
 #[test]
@@ -70,6 +71,31 @@ fn an_imported_run_is_not_overwritten_by_accident() {
     scratch.poq(&["import", "answers.jsonl", "--run", "mine", "--evaluator", "tiny_bi"], 2).says(&["--update"]);
     scratch.poq(&["import", "answers.jsonl", "--run", "mine", "--evaluator", "tiny_bi", "--update"], 0);
     scratch.poq(&["run", "tiny.toml", "--run", "mine"], 2).says(&["imported"]);
+}
+
+#[test]
+fn replaced_answers_take_everything_along() {
+    let scratch = Scratch::new();
+    scratch.write("answers.jsonl", &answers(true));
+    let import = |update: &[&str], code: i32| {
+        let arguments = ["import", "answers.jsonl", "--run", "mine", "--evaluator", "tiny_bi"];
+        scratch.poq(&[&arguments, update].concat(), code);
+    };
+    let rest = || ["score", "profile", "simulate", "report"].map(|stage| scratch.poq(&[stage, "results/mine"], 0));
+    import(&[], 0);
+    rest();
+    scratch.edit("answers.jsonl", "\"terse\"", "\"meta/terse-2\"");
+    import(&["--update"], 0);
+    assert!(!scratch.path("results/mine/rewards.parquet").exists(), "nothing of the old answers is left");
+    rest();
+    assert!(scratch.scores("mine").iter().any(|row| row.model == "meta/terse-2"));
+    assert!(scratch.scores("mine").iter().all(|row| row.model != "terse"));
+    assert!(scratch.path("results/mine/generations/meta%2Fterse-2.parquet").exists());
+    // A run that poq generated is not a place to import into.
+    scratch.poq(&["run", "tiny.toml"], 0);
+    scratch
+        .poq(&["import", "answers.jsonl", "--run", "tiny", "--evaluator", "tiny_bi", "--update"], 2)
+        .says(&["generated"]);
 }
 
 #[test]
@@ -96,7 +122,7 @@ fn a_null_output_stays_as_a_failed_row() {
         "{\"task_id\": \"a\", \"input\": \"i\", \"reference\": \"r\", \"model\": \"m\", \"output\": null}\n\
          {\"task_id\": \"b\", \"input\": \"j\", \"reference\": \"r\", \"model\": \"m\", \"output\": \"r\"}\n",
     );
-    scratch.poq(&["import", "answers.jsonl", "--run", "n", "--task-type", "qa", "--evaluator", "tiny_bi"], 0);
+    scratch.poq(&["import", "answers.jsonl", "--run", "n", "--task-type", "qa", "--evaluator", "tiny_bi"], 1);
     scratch.poq(&["score", "results/n"], 1).says(&["failed"]);
     let rows = scratch.answers("n");
     assert!(rows[0].error.is_some() && rows[0].output.is_none());

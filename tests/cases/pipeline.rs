@@ -28,9 +28,36 @@ fn a_run_leaves_every_promised_table() {
     assert_eq!(scratch.table::<RoundRow>("results/tiny/rounds.parquet").len(), 500);
     let leftovers: Vec<_> = walk(&scratch.path("results"))
         .into_iter()
-        .filter(|name| name.contains(".part-") || name.contains(".tmp"))
+        .filter(|name| name.contains(".part-") || name.ends_with("parquet.tmp") || name.ends_with("json.tmp"))
         .collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn nodes_are_measured_on_prompts_that_every_model_can_answer() {
+    let scratch = Scratch::new();
+    let long = format!("{{\"id\": \"long\", \"article\": \"{}\", \"highlights\": \"h\"}}\n", "word ".repeat(3000));
+    scratch.write("datasets/news.jsonl", &(crate::support::news(3) + &long));
+    scratch.edit(
+        "tiny.toml",
+        "given_latency_ms = { tiny_decoder = 10.0, tiny_decoder_b = 20.0, tiny_bi = 1.0, tiny_cross = 3.0 }",
+        "warmup = 1",
+    );
+    scratch.poq(&["run", "tiny.toml"], 0);
+    for row in scratch.table::<ProfileRow>("results/tiny/profile.parquet") {
+        let (mean, p50, p99) =
+            (row.latency_ms_mean.expect("mean"), row.latency_ms_p50.expect("p50"), row.latency_ms_p99.expect("p99"));
+        assert!(p50 <= p99 && p50 < mean * 10.0 && p99 > mean / 10.0, "{row:?}");
+        assert!(
+            row.samples > 0 && row.peak_memory_mb.is_some_and(|mb| mb > 1.0) && row.source == "measured",
+            "{row:?}"
+        );
+        assert!(row.throughput.is_some_and(|rate| (rate * mean / 1e3 - 1.0).abs() < 1e-6), "{row:?}");
+    }
+    // Nothing that was measured is measured again.
+    let before: Vec<ProfileRow> = scratch.table("results/tiny/profile.parquet");
+    scratch.poq(&["run", "tiny.toml"], 0);
+    assert_eq!(scratch.table::<ProfileRow>("results/tiny/profile.parquet"), before);
 }
 
 #[test]
