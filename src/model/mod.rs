@@ -5,6 +5,7 @@
 pub mod chat;
 pub mod decoder;
 pub mod encoder;
+pub mod facts;
 pub mod manifest;
 pub mod registry;
 pub mod runtime;
