@@ -53,6 +53,10 @@ runtime:
 test: runtime
     cargo test --release --locked
 
+# Benchmarks of the parts that need no model: planner, text metrics, executor on a fake backend, simulation
+bench *FILTER:
+    cargo bench --locked -- {{FILTER}}
+
 # Check formatting, lints and documentation, warnings denied
 lint:
     cargo fmt --check

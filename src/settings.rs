@@ -36,6 +36,15 @@ fn default_max_failed_share() -> f64 {
     0.05
 }
 
+/// An experiment file, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// What it asks for, defaults filled in.
+    pub settings: Settings,
+    /// What it says itself, for the record.
+    pub passed: serde_json::Value,
+}
+
 /// Sampling of the corpus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -262,13 +271,14 @@ impl Settings {
     }
 
     /// Reads and checks an experiment file. Unknown fields are refused by name.
-    pub fn from_file(path: &Path) -> Result<Self> {
+    pub fn from_file(path: &Path) -> Result<Experiment> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment file `{}`", path.display()))?;
-        let settings: Self =
-            toml::from_str(&text).with_context(|| format!("`{}` is not a valid experiment", path.display()))?;
+        let invalid = || format!("`{}` is not a valid experiment", path.display());
+        let settings: Self = toml::from_str(&text).with_context(invalid)?;
         settings.check().with_context(|| format!("`{}` cannot be run", path.display()))?;
-        Ok(settings)
+        let passed = toml::from_str(&text).with_context(invalid)?;
+        Ok(Experiment { settings, passed })
     }
 
     /// Refuses values that no stage could honour, naming the field.

@@ -7,7 +7,7 @@ use crate::executor::Interrupted;
 use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry, Role};
 use crate::profile::machine;
-use crate::settings::Settings;
+use crate::settings::{Experiment, Settings};
 use crate::store::RunDir;
 use crate::store::run_record::{RunRecord, StageRecord, Status, differences};
 use anyhow::{Result, bail};
@@ -34,11 +34,13 @@ impl Run {
 
     /// Opens a run or makes it. Settings that differ from those the run was made with are refused, field by field,
     /// unless `update` says that redoing what they change is meant.
-    pub fn create(root: &Path, settings: Settings, update: bool) -> Result<Self> {
+    pub fn create(root: &Path, experiment: Experiment, update: bool) -> Result<Self> {
+        let Experiment { settings, passed } = experiment;
         let dir = RunDir::create(root)?;
         let path = dir.record();
         if !path.exists() {
-            let record = RunRecord::new(dir.name(), settings, machine::describe());
+            let mut record = RunRecord::new(dir.name(), settings, machine::describe());
+            record.experiment = Some(passed);
             return Ok(Self::new(dir, record));
         }
         let record = RunRecord::read(&path)?;
@@ -56,6 +58,7 @@ impl Run {
         }
         let mut run = Self::new(dir, record);
         run.record.settings = settings;
+        run.record.experiment = Some(passed);
         Ok(run)
     }
 

@@ -10,14 +10,14 @@ use anyhow::Result;
 
 /// Runs what is not done yet and prints the report.
 pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> {
-    let mut settings = Settings::from_file(&arguments.experiment)?;
+    let mut experiment = Settings::from_file(&arguments.experiment)?;
     if let Some(share) = arguments.work.max_failed_share {
-        settings.max_failed_share = share;
-        settings.check()?;
+        experiment.settings.max_failed_share = share;
+        experiment.settings.check()?;
     }
-    let name = arguments.run.as_deref().unwrap_or(&settings.name).to_owned();
+    let name = arguments.run.as_deref().unwrap_or(&experiment.settings.name).to_owned();
     check_name("--run", &name)?;
-    let mut run = Run::create(&context.results.join(&name), settings, arguments.update)?;
+    let mut run = Run::create(&context.results.join(&name), experiment, arguments.update)?;
     let stages = [
         tasks::stage(context, &mut run)?,
         generate::stage(context, &mut run, arguments.work)?,

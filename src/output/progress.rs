@@ -29,7 +29,7 @@ impl Progress {
             Display::Silent
         } else if terminal {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
+            let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(label.to_owned());
             bar.enable_steady_tick(Duration::from_millis(250));

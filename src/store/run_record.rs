@@ -32,6 +32,8 @@ pub struct RunRecord {
     pub updated: String,
     /// Arguments of the last command, as passed.
     pub arguments: Vec<String>,
+    /// The experiment file as it was passed, before defaults and flags; null for imported answers.
+    pub experiment: Option<Value>,
     /// Settings, resolved: every default filled in and every flag applied.
     pub settings: Settings,
     /// Models that were asked for, were not there and were skipped (`--skip-missing`).
@@ -111,6 +113,7 @@ impl RunRecord {
             created: now.clone(),
             updated: now,
             arguments: Vec::new(),
+            experiment: None,
             settings,
             skipped_models: Vec::new(),
             datasets: BTreeMap::new(),

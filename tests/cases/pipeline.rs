@@ -69,7 +69,9 @@ fn run_json_says_what_ran() {
             .expect("JSON");
     assert_eq!(record["status"], "done");
     assert_eq!(record["arguments"], serde_json::json!(["run", "tiny.toml"]));
-    assert_eq!(record["settings"]["generation"]["temperature"], 0.7);
+    assert_eq!(record["experiment"]["generation"]["max_new_tokens"], 12);
+    assert!(record["experiment"]["generation"]["temperature"].is_null(), "as passed");
+    assert_eq!(record["settings"]["generation"]["temperature"], 0.7, "as resolved");
     assert_eq!(record["settings"]["simulation"]["beta_f"], 0.3);
     assert!(
         record["runtime"]["version"].as_str().is_some_and(|version| version.starts_with("1.")),

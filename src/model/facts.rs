@@ -1,0 +1,270 @@
+//! What the registry says of one model, and the checks that an entry must pass.
+
+use anyhow::{Result, anyhow, bail, ensure};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Names that are taken: scorers beside the evaluators, and directories beside the models.
+const RESERVED_KEYS: [&str; 3] = ["f1", "exact_match", "runtime"];
+
+/// One model of the registry.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Node key.
+    pub key: String,
+    /// `quick`, `paper`, or another pool name.
+    pub pool: String,
+    /// F node or M node.
+    pub role: Role,
+    /// Which kind of graph it is.
+    pub architecture: Architecture,
+    /// What the exported graph computes in, e.g. `f32` or `int4`.
+    pub precision: String,
+    /// Name as its publisher writes it.
+    pub name: String,
+    /// Upstream repository of the weights.
+    pub upstream: String,
+    /// SPDX identifier, or `unknown`.
+    pub licence: String,
+    /// What the licence field cannot say.
+    pub licence_note: Option<String>,
+    /// Number of parameters.
+    pub parameters: Option<u64>,
+    /// Tokens the model reads: context of a decoder, truncation length of an encoder.
+    pub max_length: usize,
+    /// Set when the graph takes exactly this many tokens.
+    pub fixed_length: Option<usize>,
+    /// Files that must lie in the model's directory.
+    pub files: Vec<String>,
+    /// Facts about a decoder.
+    pub decoder: Option<DecoderFacts>,
+    /// Facts about an evaluator.
+    pub scoring: Option<ScoringFacts>,
+    /// How `export/` makes it.
+    pub export: Option<ExportFacts>,
+    /// What `export/` fetches.
+    #[serde(default, rename = "artifact")]
+    pub artifacts: Vec<Artifact>,
+}
+
+/// What a node does in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// F node: answers prompts.
+    Inference,
+    /// M node: scores answers.
+    Evaluator,
+}
+
+/// Kind of graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Causal language model with a KV cache.
+    Decoder,
+    /// Encodes one text to one vector; pairs are compared by cosine.
+    BiEncoder,
+    /// Reads both texts at once and returns logits.
+    CrossEncoder,
+}
+
+/// Facts about a decoder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderFacts {
+    /// File with the chat template.
+    pub chat_template: String,
+    /// Tokens that end an answer.
+    pub stop_tokens: Vec<String>,
+    /// Handed to the template as `bos_token`.
+    pub bos_token: Option<String>,
+    /// Handed to the template as `eos_token`.
+    pub eos_token: Option<String>,
+}
+
+/// Facts about an evaluator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoringFacts {
+    /// Output of the graph that is read.
+    pub output: Option<String>,
+    /// How a bi-encoder's token vectors become one vector.
+    pub pooling: Option<Pooling>,
+    /// How a cross-encoder's logits become one score.
+    pub head: Option<Head>,
+    /// Labels of a cross-encoder, in column order.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Label whose probability is the score.
+    pub target: Option<String>,
+    /// Which text comes first.
+    #[serde(default)]
+    pub order: PairOrder,
+    /// Rows per call when profiling (Table 3).
+    pub batch_size: usize,
+    /// Whether the graph lets rows of one batch change each other's scores, as dynamic quantisation with one scale per
+    /// batch does; such a model scores one row at a time.
+    #[serde(default)]
+    pub batch_dependent: bool,
+}
+
+/// Pooling of token vectors into a sentence vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Mean over the tokens that are not padding.
+    Mean,
+    /// The first token.
+    Cls,
+    /// Largest value per dimension over the tokens that are not padding.
+    Max,
+    /// The graph's output already is one vector per row.
+    None,
+}
+
+/// How logits become a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// The only logit, as it is.
+    Logit,
+    /// Its logistic function.
+    Sigmoid,
+    /// Softmax probability of the target label.
+    Probability,
+}
+
+/// Order of the texts in a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairOrder {
+    /// Output first: for NLI, "the candidate entails the reference" (Section 4.1).
+    OutputReference,
+    /// Reference first: "every reference-output pair" (Section 4.2).
+    #[default]
+    ReferenceOutput,
+}
+
+/// How a model is exported; only the recipe's name is read here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportFacts {
+    /// Recipe in `export/`.
+    pub recipe: String,
+    /// Quantisation the recipe keeps or makes.
+    pub quantization: Option<String>,
+    /// Tolerance of the parity gate.
+    pub logit_tolerance: f64,
+}
+
+/// A file to fetch, held to one hash whatever source it comes from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Name the recipe knows it by.
+    pub name: String,
+    /// Hash in hex.
+    pub sha256: String,
+    /// Sources, tried in order.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+}
+
+/// Where an artifact can come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// Members of registry packages, joined in order.
+    Package {
+        /// The members.
+        parts: Vec<PackagePart>,
+    },
+    /// A file of a hub repository.
+    Hub {
+        /// Repository.
+        repo: String,
+        /// Pinned revision.
+        revision: String,
+        /// File in it.
+        file: String,
+    },
+    /// A file on this machine.
+    Path {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+/// A member of a package's wheel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagePart {
+    /// Package name.
+    pub package: String,
+    /// Exact version.
+    pub version: String,
+    /// Member of the wheel.
+    pub file: String,
+}
+
+impl Model {
+    /// Refuses an entry that no stage could work with, naming the field.
+    pub(super) fn check(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        ensure!(
+            !self.key.is_empty() && self.key.chars().all(plain) && !RESERVED_KEYS.contains(&self.key.as_str()),
+            "`key` must be letters, digits, `-` or `_`, and none of {}",
+            RESERVED_KEYS.join(", ")
+        );
+        ensure!(self.max_length > 0, "`max_length` must be at least 1");
+        ensure!(!self.files.is_empty(), "`files` is empty");
+        match self.architecture {
+            Architecture::Decoder => {
+                ensure!(self.role == Role::Inference, "a decoder's `role` must be `inference`");
+                let facts = self.decoder_facts()?;
+                ensure!(!facts.stop_tokens.is_empty(), "`decoder.stop_tokens` is empty");
+            }
+            Architecture::BiEncoder => {
+                ensure!(self.scoring_facts()?.pooling.is_some(), "`scoring.pooling` is missing");
+            }
+            Architecture::CrossEncoder => {
+                let facts = self.scoring_facts()?;
+                match facts.head {
+                    None => bail!("`scoring.head` is missing"),
+                    Some(Head::Probability) => {
+                        facts.target_column()?;
+                    }
+                    Some(Head::Logit | Head::Sigmoid) => {}
+                }
+            }
+        }
+        if let Some(scoring) = &self.scoring {
+            ensure!(self.role == Role::Evaluator, "a model with `scoring` must have the role `evaluator`");
+            ensure!(scoring.batch_size > 0, "`scoring.batch_size` must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// Facts of a decoder.
+    pub fn decoder_facts(&self) -> Result<&DecoderFacts> {
+        self.decoder.as_ref().ok_or_else(|| anyhow!("the section `[model.decoder]` is missing"))
+    }
+
+    /// Facts of an evaluator.
+    pub fn scoring_facts(&self) -> Result<&ScoringFacts> {
+        self.scoring.as_ref().ok_or_else(|| anyhow!("the section `[model.scoring]` is missing"))
+    }
+}
+
+impl ScoringFacts {
+    /// Column of the target label: found by name, since column orders differ between models.
+    pub fn target_column(&self) -> Result<usize> {
+        let target = self.target.as_deref().ok_or_else(|| anyhow!("`scoring.target` is missing"))?;
+        self.labels
+            .iter()
+            .position(|label| label == target)
+            .ok_or_else(|| anyhow!("`scoring.target` is `{target}`, which is none of `scoring.labels`"))
+    }
+}
