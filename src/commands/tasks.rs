@@ -16,7 +16,11 @@ use anyhow::{Context as _, Result, ensure};
 /// Runs the stage alone; with an experiment file it may begin the run.
 pub fn command(context: &Context, arguments: &TasksArguments) -> Result<ExitCode> {
     let mut run = match &arguments.experiment {
-        Some(file) => Run::create(&arguments.stage.run, Settings::from_file(file)?, false)?,
+        Some(file) => {
+            let mut experiment = Settings::from_file(file)?;
+            experiment.settings.data.seed = arguments.seed.unwrap_or(experiment.settings.data.seed);
+            Run::create(&arguments.stage.run, experiment, false)?
+        }
         None => Run::open(&arguments.stage.run)?,
     };
     run.override_settings(|settings| {

@@ -22,29 +22,12 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Sets the peak of resident memory back to what is in use now, so that the next node is measured without what the one
-/// before it left behind.
+/// Sets the peak of resident memory back to what is resident now, so that the next node is measured from there. What the
+/// allocator kept of the node before stays in it.
 pub fn reset_peak_memory() {
-    release_freed_memory();
     // Not every system allows it; the peak then covers the whole process, which `peak_memory_mb` documents.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
-
-/// Gives memory that was freed back to the system; the allocator would keep it for later, and it would count as resident.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code)]
-fn release_freed_memory() {
-    unsafe extern "C" {
-        fn malloc_trim(pad: usize) -> i32;
-    }
-    // SAFETY: glibc's own function; it takes no pointer and may be called from any thread at any time.
-    unsafe {
-        malloc_trim(0);
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn release_freed_memory() {}
 
 /// Highest resident memory of the process since the last reset, in MB.
 #[must_use]
