@@ -101,7 +101,9 @@ impl Run {
         self.taking_part(&self.record.settings.scoring.evaluators)
     }
 
-    fn taking_part(&self, keys: &[String]) -> Vec<String> {
+    /// The keys of a list without those of skipped models.
+    #[must_use]
+    pub fn taking_part(&self, keys: &[String]) -> Vec<String> {
         keys.iter().filter(|key| !self.record.skipped_models.contains(key)).cloned().collect()
     }
 

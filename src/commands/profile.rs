@@ -8,6 +8,7 @@ use crate::cli::ProfileArguments;
 use crate::dataset::sample;
 use crate::exit_code::ExitCode;
 use crate::generate::{Generator, Prompter, Request};
+use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry, Role};
 use crate::profile::cost;
 use crate::profile::{EVALUATOR, INFERENCE, Measurement, machine, measure_evaluator, measure_generator};
@@ -20,7 +21,7 @@ use crate::store::rows::{ProfileRow, TaskRow};
 use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// Marks a profile that is still being measured, so that a restart goes on with the next node.
 const PARTIAL: &str = "partial:";
@@ -41,8 +42,7 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
         let mut record = StageRecord::default();
         let nodes = nodes(context, run, skip_missing, &mut record.warnings)?;
         let inputs = lineage::of_profile(run)?;
-        let models: BTreeMap<&str, Option<&String>> =
-            nodes.iter().map(|node| (node.key(), run.record.models.get(node.key()))).collect();
+        let models: Vec<(&str, Option<&str>)> = nodes.iter().map(|node| (node.key(), node.hash())).collect();
         let fingerprint = Fingerprint::new("profile").text("inputs", &inputs).value("models", &models)?.finish();
         let whole = lineage::stamp(run, fingerprint.clone(), inputs.clone());
         let partial = lineage::stamp(run, format!("{PARTIAL}{fingerprint}"), inputs);
@@ -77,7 +77,7 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
 
 /// A node and where its latency comes from.
 enum Node {
-    Measured { model: Box<Model>, node_type: &'static str },
+    Measured { model: Box<Model>, hash: String, node_type: &'static str },
     Given { key: String, node_type: &'static str, latency_ms: Option<f64>, source: &'static str },
 }
 
@@ -85,6 +85,14 @@ impl Node {
     fn node_type(&self) -> &'static str {
         match self {
             Self::Measured { node_type, .. } | Self::Given { node_type, .. } => node_type,
+        }
+    }
+
+    /// Hash of the files of a model that is measured.
+    fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Measured { hash, .. } => Some(hash),
+            Self::Given { .. } => None,
         }
     }
 
@@ -118,15 +126,19 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
         let elsewhere = imported && role == Role::Inference;
         let to_measure: Vec<String> =
             keys.iter().filter(|key| !(elsewhere || given.contains_key(*key))).cloned().collect();
-        let registry = if to_measure.is_empty() { None } else { Some(context.registry()?) };
-        let measured = match &registry {
-            Some(registry) => run.available(registry, &to_measure, role, skip_missing, warnings)?,
-            None => Vec::new(),
-        };
-        for key in run_part(run, keys) {
+        let mut measured = Vec::new();
+        if !to_measure.is_empty() {
+            let registry = context.registry()?;
+            for model in run.available(&registry, &to_measure, role, skip_missing, warnings)? {
+                measured.push((model.clone(), Exported::open(&registry, model)?.hash()));
+            }
+        }
+        for key in run.taking_part(keys) {
             let came = run.record.imported_latency_ms.get(&key).filter(|_| elsewhere);
-            nodes.push(match (measured.iter().find(|model| model.key == key), given.get(&key), came) {
-                (Some(model), _, _) => Node::Measured { model: Box::new((*model).clone()), node_type },
+            nodes.push(match (measured.iter().find(|(model, _)| model.key == key), given.get(&key), came) {
+                (Some((model, hash)), _, _) => {
+                    Node::Measured { model: Box::new(model.clone()), hash: hash.clone(), node_type }
+                }
                 (None, Some(&ms), _) => Node::Given { key, node_type, latency_ms: Some(ms), source: "given" },
                 (None, None, Some(&ms)) => Node::Given { key, node_type, latency_ms: Some(ms), source: "imported" },
                 (None, None, None) => Node::Given { key, node_type, latency_ms: None, source: "unknown" },
@@ -136,10 +148,6 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
     ensure!(!nodes.is_empty(), "the run has no nodes");
     check_comparable(&nodes)?;
     Ok(nodes)
-}
-
-fn run_part(run: &Run, keys: &[String]) -> Vec<String> {
-    keys.iter().filter(|key| !run.record.skipped_models.contains(key)).cloned().collect()
 }
 
 /// Either every inference node has a latency or none has: a pool that is half known has no cost scale.
@@ -182,7 +190,7 @@ impl Sample {
 
 fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Result<ProfileRow> {
     let (model, node_type) = match node {
-        Node::Measured { model, node_type } => (model, node_type),
+        Node::Measured { model, node_type, .. } => (model, node_type),
         Node::Given { key, node_type, latency_ms, source } => {
             return Ok(ProfileRow {
                 latency_ms_mean: *latency_ms,
