@@ -65,6 +65,7 @@ def export_all(models: list[Model], arguments: argparse.Namespace, wheels: Wheel
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:
+                say("hint: `--skip-missing` goes on with the rest (`just reproduce quick --skip-missing`)")
                 return 1
         except Exception as error:  # whatever a recipe or a gate raises, the model is not exported and is named
             say(f"error: `{model.key}` is not exported: {type(error).__name__}: {error}")
