@@ -64,3 +64,9 @@ impl<O> Done<O> {
         Self { index, result: Err(error), tokens: 0, truncated: false, tokenise, queue: zero, infer: zero }
     }
 }
+
+/// A duration in ms at full precision.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

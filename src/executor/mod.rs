@@ -10,7 +10,7 @@ pub mod job;
 pub mod quit;
 
 pub use backend::{Backend, Tokenise};
-pub use job::{Done, Job, Ready};
+pub use job::{Done, Job, Ready, milliseconds};
 pub use quit::{Interrupted, Quit};
 
 use anyhow::{Result, anyhow};
@@ -61,6 +61,19 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds a run that came after this one on the same workers.
+    pub fn add(&mut self, next: &Self) {
+        self.rows += next.rows;
+        self.failed += next.failed;
+        self.batches += next.batches;
+        self.tokens += next.tokens;
+        self.padded_tokens += next.padded_tokens;
+        self.busy += next.busy;
+        self.elapsed += next.elapsed;
+        self.workers = next.workers;
+        self.interrupted |= next.interrupted;
+    }
+
     /// Share of padded tokens that were padding.
     #[must_use]
     pub fn padding_waste(&self) -> f64 {

@@ -7,7 +7,7 @@ pub mod decode;
 pub mod prompt;
 pub mod sampling;
 
-use crate::executor::{self, Done, Job, Limits, Quit, Totals};
+use crate::executor::{self, Done, Job, Limits, Quit, Totals, milliseconds};
 use crate::model::decoder::{Decoder, DecoderText};
 use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry};
@@ -18,7 +18,6 @@ use crate::store::rows::{GenerationRow, TaskRow};
 use anyhow::{Context, Result};
 use decode::{Answer, DecodeBackend};
 use prompt::PromptTokeniser;
-use std::time::Duration;
 
 /// One question to one model, ready to be asked.
 #[derive(Debug, Clone)]
@@ -171,10 +170,4 @@ fn failed_row(request: &Request, model: &str, error: String) -> GenerationRow {
         error: Some(error),
         work_key: request.work_key.clone(),
     }
-}
-
-/// A duration in ms at full precision.
-#[must_use]
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

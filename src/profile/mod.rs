@@ -6,8 +6,8 @@
 pub mod cost;
 pub mod machine;
 
-use crate::executor::{Interrupted, Limits, Quit};
-use crate::generate::{Generator, Request, milliseconds};
+use crate::executor::{Interrupted, Limits, Quit, milliseconds};
+use crate::generate::{Generator, Request};
 use crate::score::{Evaluator, Pair};
 use crate::store::rows::ProfileRow;
 use anyhow::{Context, Result, bail};

@@ -8,8 +8,7 @@ use super::cross_encoder::{CrossEncoder, ScoreHead};
 use super::pairs::Pair;
 use super::pooling::cosine;
 use crate::executor::job::Text;
-use crate::executor::{self, Done, Job, Limits, Quit, Totals};
-use crate::generate::milliseconds;
+use crate::executor::{self, Done, Job, Limits, Quit, Totals, milliseconds};
 use crate::model::encoder::Encoder;
 use crate::model::manifest::Exported;
 use crate::model::registry::{Architecture, Model, PairOrder, Registry, ScoringFacts};
@@ -153,7 +152,7 @@ impl Evaluator {
                     score_cross(chunk, &self.tokenizer, backends, self.identity.order, limits, quit)?
                 }
             };
-            add(&mut sum, &totals);
+            sum.add(&totals);
             // After a quit request some pairs have no result: they are left out and scored by the next run.
             let row = |(pair, scored): (&&Pair, Option<Scored>)| {
                 let (raw, trace) = scored?;
@@ -276,16 +275,4 @@ impl<T: Copy + Eq + std::hash::Hash> Distinct<T> {
             self.list.len() - 1
         })
     }
-}
-
-fn add(sum: &mut Totals, other: &Totals) {
-    sum.rows += other.rows;
-    sum.failed += other.failed;
-    sum.batches += other.batches;
-    sum.tokens += other.tokens;
-    sum.padded_tokens += other.padded_tokens;
-    sum.busy += other.busy;
-    sum.elapsed += other.elapsed;
-    sum.workers = other.workers;
-    sum.interrupted |= other.interrupted;
 }

@@ -29,29 +29,20 @@ pub trait WorkRow: Row + Clone {
     fn failed(&self) -> bool;
 }
 
-impl WorkRow for GenerationRow {
-    fn identity(&self) -> (&str, &str) {
-        (&self.task_id, &self.model)
-    }
-    fn work_key(&self) -> &str {
-        &self.work_key
-    }
-    fn failed(&self) -> bool {
-        self.error.is_some()
-    }
+macro_rules! work_rows {
+    ($($row:ty),*) => { $(impl WorkRow for $row {
+        fn identity(&self) -> (&str, &str) {
+            (&self.task_id, &self.model)
+        }
+        fn work_key(&self) -> &str {
+            &self.work_key
+        }
+        fn failed(&self) -> bool {
+            self.error.is_some()
+        }
+    })* };
 }
-
-impl WorkRow for ScoreRow {
-    fn identity(&self) -> (&str, &str) {
-        (&self.task_id, &self.model)
-    }
-    fn work_key(&self) -> &str {
-        &self.work_key
-    }
-    fn failed(&self) -> bool {
-        self.error.is_some()
-    }
-}
+work_rows!(GenerationRow, ScoreRow);
 
 /// One group of a growing table.
 pub struct Group<R> {
