@@ -45,9 +45,14 @@ export-environment:
         cp export/requirements.txt "$stamp"
     fi
 
-# Fetch ONNX Runtime alone: what poq and its tests load, without any model
-runtime:
-    PYTHONPATH=export python3 -m poq_export --runtime-only
+# Fetch ONNX Runtime alone, for a provider (cpu, openvino, cuda): what poq and its tests load, without any model
+runtime PROVIDER="cpu":
+    PYTHONPATH=export python3 -m poq_export --runtime-only --provider {{PROVIDER}}
+
+# Test the export's Python
+[private]
+test-export: export-environment
+    PYTHONPATH=export {{export_python}} -m unittest discover -s export/tests
 
 # Run the tests; those on real models run where the models are exported
 test: runtime

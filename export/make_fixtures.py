@@ -3,8 +3,8 @@
     python export/make_fixtures.py [FOLDER]        (default: tests/fixtures/tiny)
 
 Random weights, hand-made vocabularies, a few dozen kilobytes each: enough to drive every code path of the engine
-(chat templates, ragged batches, the cache, stop tokens, pair encoding, pooling, non-finite logits) in a second and
-without a download. Needs numpy, onnx, onnxruntime and tokenizers; a second run gives the same bytes.
+(chat templates, ragged batches, the cache, stop tokens, pair encoding, pooling, fixed lengths, 8-bit graphs, non-finite
+logits) in a second and without a download. Runs in the export's environment; a second run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import json
 import pathlib
 import sys
 
-from tiny_fixtures import checks, decoder, encoders, vocabulary
+from poq_export import quantize
+from tiny_fixtures import checks, decoder, encoders, quantized, vocabulary
 
 DEFAULT = pathlib.Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "tiny"
 RUNTIME = "1.31.1"
-LIMIT_BYTES = 200_000
+LIMIT_BYTES = 280_000
 
 HEADER = f"""# Written by export/make_fixtures.py: edit that, not this.
 schema_version = 1
@@ -39,7 +40,7 @@ precision = "f32"
 name = "{key}"
 upstream = "made for the tests"
 licence = "MIT OR Apache-2.0"
-max_length = {max_length}
+{lengths}
 files = {files}
 """
 
@@ -68,11 +69,19 @@ order = "output_reference"
 batch_size = 8
 """
 
+LOGIT = """
+[model.scoring]
+output = "logits"
+head = "logit"
+order = "reference_output"
+batch_size = 8
+"""
 
-def _entry(key: str, architecture: str, files: list[str], max_length: int, tail: str) -> str:
+
+def _entry(key: str, architecture: str, files: list[str], lengths: str, tail: str) -> str:
     role = "inference" if architecture == "decoder" else "evaluator"
     listed = json.dumps(files)
-    return COMMON.format(key=key, role=role, architecture=architecture, max_length=max_length, files=listed) + tail
+    return COMMON.format(key=key, role=role, architecture=architecture, lengths=lengths, files=listed) + tail
 
 
 def _manifest(folder: pathlib.Path, files: list[str]) -> None:
@@ -98,29 +107,46 @@ def main(root: pathlib.Path) -> None:
     bytes_tokenizer, words = vocabulary.byte_level(), vocabulary.word_piece()
     decoder_files = ["model.onnx", "tokenizer.json", "chat_template.jinja"]
     encoder_files = ["model.onnx", "tokenizer.json"]
-    # The two cross-encoders list their labels in opposite orders: a score must follow the label, never the column.
+    both_files = ["model.onnx", quantize.GRAPH, "tokenizer.json"]
+    # The cross-encoders list their labels in different orders: a score must follow the label, never the column, nor the
+    # place in the alphabet.
     nan_labels = CROSS_ENCODER.format(labels='["entailment", "not_entailment"]')
     cross_labels = CROSS_ENCODER.format(labels='["not_entailment", "entailment"]')
+    nli_labels = CROSS_ENCODER.format(labels='["entailment", "neutral", "contradiction"]')
+    decoder_length = f"max_length = {decoder.SHAPE.max_length}"
+    any_length = f"max_length = {encoders.MAX_LENGTH}"
+    one_length = f"max_length = {encoders.FIXED_LENGTH}\nfixed_length = {encoders.FIXED_LENGTH}"
+    small = encoders.Shape(hidden=8)
+    fixed = encoders.Shape(hidden=8, fixed_length=encoders.FIXED_LENGTH)
     entries, notes = [], []
     plan = [
-        ("tiny_decoder", "decoder", decoder_files, decoder.SHAPE.max_length, DECODER,
+        ("tiny_decoder", "decoder", decoder_files, decoder_length, DECODER,
          lambda folder: decoder.write(folder, bytes_tokenizer, seed=5, end_bias=7.0), checks.check_decoder),
-        ("tiny_decoder_b", "decoder", decoder_files, decoder.SHAPE.max_length, DECODER,
+        ("tiny_decoder_b", "decoder", decoder_files, decoder_length, DECODER,
          lambda folder: decoder.write(folder, bytes_tokenizer, seed=6, end_bias=7.0), checks.check_decoder),
-        ("tiny_bi", "bi_encoder", encoder_files, encoders.MAX_LENGTH, BI_ENCODER,
+        ("tiny_bi", "bi_encoder", both_files, any_length, BI_ENCODER,
          lambda folder: encoders.write_bi(folder, words, seed=3), lambda folder: checks.check_encoder(folder, False)),
-        ("tiny_cross", "cross_encoder", encoder_files, encoders.MAX_LENGTH, cross_labels,
-         lambda folder: encoders.write_cross(folder, words, 4, False), lambda folder: checks.check_encoder(folder, True)),
-        ("tiny_nan", "cross_encoder", encoder_files, encoders.MAX_LENGTH, nan_labels,
-         lambda folder: encoders.write_cross(folder, words, 5, True), lambda folder: checks.check_encoder(folder, True, True)),
+        ("tiny_cross", "cross_encoder", both_files, any_length, cross_labels,
+         lambda folder: encoders.write_cross(folder, words, 4), lambda folder: checks.check_encoder(folder, True)),
+        ("tiny_nan", "cross_encoder", encoder_files, any_length, nan_labels,
+         lambda folder: encoders.write_cross(folder, words, 5, poisoned=True),
+         lambda folder: checks.check_encoder(folder, True, poisoned=True)),
+        ("tiny_nli", "cross_encoder", encoder_files, any_length, nli_labels,
+         lambda folder: encoders.write_cross(folder, words, 7, labels=3, shape=small),
+         lambda folder: checks.check_encoder(folder, True)),
+        ("tiny_fixed", "cross_encoder", encoder_files, one_length, LOGIT,
+         lambda folder: encoders.write_cross(folder, words, 8, labels=1, shape=fixed),
+         lambda folder: checks.check_encoder(folder, True, fixed_length=encoders.FIXED_LENGTH)),
     ]  # fmt: skip
-    for key, architecture, files, max_length, tail, write, check in plan:
+    for key, architecture, files, lengths, tail, write, check in plan:
         folder = root / key
         folder.mkdir(parents=True, exist_ok=True)
         write(folder)
+        if quantize.GRAPH in files:
+            quantized.write(folder)
         notes.append(f"{key}: {check(folder)}")
         _manifest(folder, files)
-        entries.append(_entry(key, architecture, files, max_length, tail))
+        entries.append(_entry(key, architecture, files, lengths, tail))
     (root / "registry.toml").write_text(HEADER + "".join(entries), encoding="utf-8")
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:

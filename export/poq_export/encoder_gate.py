@@ -67,14 +67,14 @@ def has_dynamic_quantization(path: Path) -> bool:
 class Encoder:
     """An exported encoder run as the engine runs it: tokenise, pad, infer, pool."""
 
-    def __init__(self, model: Model, folder: Path) -> None:
+    def __init__(self, model: Model, folder: Path, graph: str = "model.onnx") -> None:
         if model.scoring is None:
             raise EncoderGateError(f"model `{model.key}`: an encoder needs a [model.scoring] table")
         self.model = model
         self.scoring = model.scoring
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(folder / graph, options, providers=["CPUExecutionProvider"])
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         if self.tokenizer.truncation is not None or self.tokenizer.padding is not None:

@@ -1,9 +1,6 @@
 """Encoders: BERT built from its weights, and published ONNX graphs, as they are or freed of dynamic quantisation.
 
-The BERT graph is written with ONNX Runtime's fused operators straight away. The runtime would find most of them in a
-plain graph when it loads one, but which of them depends on its version and on shapes it can or cannot infer (its
-attention fusion missed a plain export of the same model); written out, the graph is the same everywhere, on the CPU,
-CUDA and OpenVINO providers alike. On a CPU it is 1 to 3 % faster than the plain graph and equal within 3e-6.
+Beside the f32 graph lies its 8-bit variant, for a model whose registry entry lists one.
 """
 
 from __future__ import annotations
@@ -14,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto
 from safetensors.numpy import load_file
 
-from . import dequantize
-from .graph import MICROSOFT, GraphBuilder
+from . import dequantize, quantize
+from .bert import INPUTS, Bert
 from .registry import Model
+from .untrained import untrained_head
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+VERSION = 2
 VECTOR_RANK = {"mean": 3, "cls": 3, "max": 3, "none": 2}
 
 
@@ -30,13 +27,16 @@ class EncoderError(Exception):
 
 
 def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None:
-    """Write model.onnx and tokenizer.json into `out_dir`."""
+    """Write model.onnx, its 8-bit variant if the registry lists one, and tokenizer.json into `out_dir`."""
     recipes = {"bert_encoder": _build_bert, "copy_onnx": _copy_onnx, "dequantize_onnx": _dequantize_onnx}
     if model.export.recipe not in recipes:
         raise EncoderError(f"model `{model.key}`: `{model.export.recipe}` is no encoder recipe; known: {', '.join(recipes)}")
     recipes[model.export.recipe](model, artifacts, out_dir)
     copy_tokenizer(artifacts["tokenizer.json"], out_dir / "tokenizer.json")
     check_interface(model, out_dir / "model.onnx")
+    if quantize.GRAPH in model.files:
+        quantize.write(out_dir / "model.onnx", out_dir / quantize.GRAPH)
+        check_interface(model, out_dir / quantize.GRAPH)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -108,78 +108,27 @@ def _build_bert(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None
         if config.get(name, value) != value:
             raise EncoderError(f"model `{model.key}`: {name} is `{config[name]}`; only `{value}` can be built")
     weights = {name.removeprefix("bert."): array for name, array in load_file(artifacts["model.safetensors"]).items()}
-    Bert(weights, config).save(out_dir / "model.onnx")
+    classify = model.architecture == "cross_encoder"
+    if classify or model.export.head is not None:
+        weights |= _untrained_classifier(model, weights, config["hidden_size"])
+    Bert(weights, config, classify=classify).save(out_dir / "model.onnx")
 
 
-class Bert:
-    """The BERT graph, from token ids to `last_hidden_state`."""
+def _untrained_classifier(model: Model, weights: dict[str, np.ndarray], hidden: int) -> dict[str, np.ndarray]:
+    """The drawn classifier of a model that asks for one; nothing for a model that brings its own."""
 
-    def __init__(self, weights: dict[str, np.ndarray], config: dict) -> None:
-        self.weights = weights
-        self.config = config
-        self.graph = GraphBuilder()
+    def wrong(what: str) -> EncoderError:
+        return EncoderError(f"model `{model.key}`: {what}")
 
-    def save(self, path: Path) -> None:
-        """Assemble the graph and write it."""
-        graph = self.graph
-        typed = self.config["type_vocab_size"] > 1
-        for name in INPUTS if typed else INPUTS[:2]:
-            graph.input(name, TensorProto.INT64, ["batch", "sequence"])
-        graph.output("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", self.config["hidden_size"]])
-        mask = graph.op("Cast", ["attention_mask"], to=TensorProto.INT32)
-        value = self._embed(typed)
-        last = self.config["num_hidden_layers"] - 1
-        for index in range(last + 1):
-            value = self._layer(f"encoder.layer.{index}", value, mask, "last_hidden_state" if index == last else None)
-        graph.save(path, external=False)
-
-    def _constant(self, name: str, *, transpose: bool = False) -> str:
-        array = self.weights[name].astype(np.float32)
-        return self.graph.constant(name, array.T if transpose else array)
-
-    def _norm(self, name: str) -> list[str]:
-        return [self._constant(f"{name}.weight"), self._constant(f"{name}.bias")]
-
-    def _embed(self, typed: bool) -> str:
-        """Token, position and type embeddings, summed and normalised by one operator."""
-        graph, prefix = self.graph, "embeddings"
-        ids = graph.op("Cast", ["input_ids"], to=TensorProto.INT32)
-        tokens = self._constant(f"{prefix}.word_embeddings.weight")
-        types = types_table = ""
-        positions_name = f"{prefix}.position_embeddings.weight"
-        if typed:
-            types = graph.op("Cast", ["token_type_ids"], to=TensorProto.INT32)
-            types_table = self._constant(f"{prefix}.token_type_embeddings.weight")
-            positions = self._constant(positions_name)
-        else:  # every token has the same type: its vector is part of the position's
-            table = self.weights[positions_name] + self.weights[f"{prefix}.token_type_embeddings.weight"]
-            positions = graph.constant(positions_name, table.astype(np.float32))
-        inputs = [ids, types, tokens, positions, types_table, *self._norm(f"{prefix}.LayerNorm")]
-        outputs = ["embeddings", "embeddings_mask"]  # the second is part of the operator's signature, and unused
-        return graph.op("EmbedLayerNormalization", inputs, outputs, MICROSOFT, epsilon=self.config["layer_norm_eps"])
-
-    def _layer(self, name: str, value: str, mask: str, output: str | None) -> str:
-        """Self-attention and feed-forward, each added to its input and normalised."""
-        graph = self.graph
-        heads = self.config["num_attention_heads"]
-        parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
-        packed = np.concatenate([self.weights[f"{part}.weight"].T for part in parts], axis=1)
-        packed = graph.constant(f"{name}.attention.packed.weight", packed.astype(np.float32))
-        bias = np.concatenate([self.weights[f"{part}.bias"] for part in parts])
-        bias = graph.constant(f"{name}.attention.packed.bias", bias.astype(np.float32))
-        mixed = graph.op("Attention", [value, packed, bias, mask], domain=MICROSOFT, num_heads=heads)
-        value = self._add_and_norm(f"{name}.attention.output", mixed, value, None)
-        inner = self._product(f"{name}.intermediate.dense", value)
-        inner = graph.op("BiasGelu", [inner, self._constant(f"{name}.intermediate.dense.bias")], domain=MICROSOFT)
-        return self._add_and_norm(f"{name}.output", inner, value, output)
-
-    def _product(self, name: str, value: str) -> str:
-        """A linear layer without its bias, which the operator after it adds."""
-        return self.graph.op("MatMul", [value, self._constant(f"{name}.weight", transpose=True)])
-
-    def _add_and_norm(self, name: str, value: str, residual: str, output: str | None) -> str:
-        """Linear layer, bias, residual and normalisation."""
-        product = self._product(f"{name}.dense", value)
-        inputs = [product, residual, *self._norm(f"{name}.LayerNorm"), self._constant(f"{name}.dense.bias")]
-        outputs = [output] if output else None
-        return self.graph.op("SkipLayerNormalization", inputs, outputs, MICROSOFT, epsilon=self.config["layer_norm_eps"])
+    if model.export.head not in (None, "untrained"):
+        raise wrong(f"`export.head` is `{model.export.head}`; only `untrained` is known")
+    if model.architecture != "cross_encoder":
+        raise wrong("`export.head` is for a cross-encoder")
+    if "pooler.dense.weight" not in weights:
+        raise wrong("the weights have no pooler, which a cross-encoder needs")
+    if (model.export.head is None) != ("classifier.weight" in weights):
+        raise wrong("it needs the published classifier or else `export.head = \"untrained\"`, and not both")
+    if model.export.head is None:
+        return {}
+    weight, bias = untrained_head(hidden, max(1, len(model.scoring.labels or [])))
+    return {"classifier.weight": weight, "classifier.bias": bias}

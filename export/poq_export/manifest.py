@@ -17,8 +17,8 @@ NAME = "manifest.json"
 TOOLS = ("numpy", "onnx", "onnxruntime", "gguf", "tokenizers", "safetensors")
 
 
-def write(model: Model, out_dir: Path, gate: dict[str, Any], recipe: dict[str, Any]) -> int:
-    """Write it in one step; returns the size of the files it lists."""
+def write(model: Model, out_dir: Path, figures: dict[str, dict[str, Any]], recipe: dict[str, Any]) -> int:
+    """Write it in one step, with the figures of the gate and whatever else was measured; returns the size of its files."""
     files = {name: {"sha256": sha256(out_dir / name), "bytes": (out_dir / name).stat().st_size} for name in model.files}
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -26,7 +26,7 @@ def write(model: Model, out_dir: Path, gate: dict[str, Any], recipe: dict[str, A
         "files": files,
         "artifacts": {artifact.name: {"sha256": artifact.sha256} for artifact in model.artifact},
         "recipe": recipe,
-        "gate": gate,
+        **figures,
         "tools": {"python": platform.python_version(), **{name: version(name) for name in TOOLS}},
     }
     partial = out_dir / f"{NAME}.tmp"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import manifest
+from . import drift, drift_inputs, manifest
 from .fetch import fetch, sha256
 from .progress import size, step
 from .recipes import RECIPES
@@ -20,12 +20,16 @@ def describe(model: Model) -> dict[str, Any]:
     """Everything that decides what the export comes out as; a manifest with the same description is current."""
     if model.export.recipe not in RECIPES:
         raise RegistryError(f"model `{model.key}`: recipe `{model.export.recipe}` is not one of {', '.join(RECIPES)}")
-    return {
+    recipe = RECIPES[model.export.recipe]
+    description = {
         "name": model.export.recipe,
-        "version": RECIPES[model.export.recipe].version,
+        "version": recipe.version,
         "registry_entry": model.export_hash(),
         "reference": sha256(reference_path(model)),
     }
+    if recipe.measures_drift(model):
+        description["drift_inputs"] = drift_inputs.digest()
+    return description
 
 
 def reference_path(model: Model) -> Path:
@@ -53,4 +57,9 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore) -> N
     with step("passed the parity gate") as details:
         gate = recipe.check(model, out_dir, json.loads(reference_path(model).read_text(encoding="utf-8")))
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
-    manifest.write(model, out_dir, gate, describe(model))
+    figures = {}
+    if recipe.measures_drift(model):
+        with step("measured the 8-bit graph against f32") as details:
+            figures["drift"] = recipe.drift(model, out_dir)
+            details += drift.summary(figures["drift"])
+    manifest.write(model, out_dir, {"gate": gate} | figures, describe(model))

@@ -25,11 +25,29 @@ class RegistryError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Runtime:
-    """The registry package whose wheel carries libonnxruntime."""
+class RuntimePackage:
+    """A registry package whose wheel carries libonnxruntime."""
 
     package: str
     version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """The package with ONNX Runtime's own kernels, and those with another provider's."""
+
+    package: str
+    version: str
+    openvino: RuntimePackage | None = None
+    cuda: RuntimePackage | None = None
+
+    def of(self, provider: str) -> RuntimePackage:
+        """The package of one provider; an unknown one is an error listing the known ones."""
+        packages = {"cpu": RuntimePackage(self.package, self.version), "openvino": self.openvino, "cuda": self.cuda}
+        known = {name: package for name, package in packages.items() if package is not None}
+        if provider not in known:
+            raise RegistryError(f"no runtime for the provider `{provider}` in the registry; it has: {', '.join(known)}")
+        return known[provider]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +115,8 @@ class Scoring:
     head: str | None = None
     labels: list[str] | None = None
     target: str | None = None
+    minus: str | None = None
+    against: str | None = None
     order: str | None = None
     batch_dependent: bool = False
 
@@ -108,6 +128,7 @@ class Export:
     recipe: str
     logit_tolerance: float
     quantization: str | None = None
+    head: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,11 +156,12 @@ class Model:
     def export_hash(self) -> str:
         """Changes when, and only when, the exported files or their gate could come out differently.
 
-        Where the bytes came from, who licensed them and what the model is called do not count.
+        Where the bytes came from, who licensed them and what the model is called do not count; nor does a field that
+        is not set, so that a new one leaves the exports of models without it as they are.
         """
-        entry = dataclasses.asdict(self)
+        entry = _set_fields(dataclasses.asdict(self))
         for descriptive in ("pool", "role", "name", "upstream", "licence", "licence_note", "parameters"):
-            del entry[descriptive]
+            entry.pop(descriptive, None)
         for artifact in entry["artifact"]:
             del artifact["source"]
         return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
@@ -172,7 +194,7 @@ def load(path: Path) -> Registry:
     if (version := table.pop("schema_version", None)) != SCHEMA_VERSION:
         raise RegistryError(f"{path}: schema_version is {version}, this exporter reads {SCHEMA_VERSION}")
     entries = table.pop("model", [])
-    runtime = _record(Runtime, table.pop("runtime", {}), "[runtime]")
+    runtime = _runtime(table.pop("runtime", {}))
     if table:
         raise RegistryError(f"{path}: unknown field `{next(iter(table))}`")
     models = [_model(entry) for entry in entries]
@@ -189,6 +211,12 @@ def models_of_experiment(path: Path) -> list[str]:
     if not keys:
         raise RegistryError(f"{path} names no models")
     return keys
+
+
+def _runtime(entry: dict[str, Any]) -> Runtime:
+    others = {name: value for name, value in entry.items() if isinstance(value, dict)}
+    packages = {name: _record(RuntimePackage, value, f"[runtime.{name}]") for name, value in others.items()}
+    return _record(Runtime, entry | packages, "[runtime]")
 
 
 def _model(entry: dict[str, Any]) -> Model:
@@ -231,3 +259,10 @@ def _record(cls: type, entry: dict[str, Any], where: str) -> Any:
     if missing := [name for name in required if name not in entry]:
         raise RegistryError(f"{where}: field `{missing[0]}` is missing")
     return cls(**entry)
+
+
+def _set_fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are set, in nested tables too."""
+    return {
+        name: _set_fields(value) if isinstance(value, dict) else value for name, value in entry.items() if value is not None
+    }

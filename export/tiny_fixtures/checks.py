@@ -1,4 +1,4 @@
-"""Runs the written fixtures in ONNX Runtime: right-padded batches must answer as single rows do."""
+"""Runs the written fixtures in ONNX Runtime: right-padded batches must answer as single rows do, and both as numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import pathlib
 
 import numpy as np
 import onnxruntime
-from tokenizers import Tokenizer
+from poq_export import quantize
+from tokenizers import Encoding, Tokenizer
+
+from .arithmetic import Arithmetic
 
 PROMPTS = [
     "Who is the king of France?",
@@ -26,11 +29,11 @@ PAIRS = [
 ]
 
 
-def _session(folder: pathlib.Path) -> onnxruntime.InferenceSession:
+def _session(folder: pathlib.Path, graph: str = "model.onnx") -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(folder / graph, options, providers=["CPUExecutionProvider"])
 
 
 def greedy(folder: pathlib.Path, prompts: list[str], steps: int) -> list[list[int]]:
@@ -81,18 +84,21 @@ def check_decoder(folder: pathlib.Path) -> str:
     return f"batched = single for {len(PROMPTS)} prompts, {ended} ended, {distinct} distinct"
 
 
-def encode(folder: pathlib.Path, texts: list, length: int | None = None) -> np.ndarray:
-    """The graph's output for texts or pairs, mean-pooled when it has one vector per token."""
-    session, tokenizer = _session(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(128)
-    tokenizer.enable_padding(length=length)
-    rows = tokenizer.encode_batch(texts)
-    arrays = {
-        "input_ids": [row.ids for row in rows],
-        "attention_mask": [row.attention_mask for row in rows],
-        "token_type_ids": [row.type_ids for row in rows],
-    }
-    feeds = {value.name: np.array(arrays[value.name], dtype=np.int64) for value in session.get_inputs()}
+def tokenize(folder: pathlib.Path, texts: list, limit: int) -> list[Encoding]:
+    """Rows of a batch, cut off and not yet padded."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(limit)
+    return tokenizer.encode_batch(texts)
+
+
+def encode(session: onnxruntime.InferenceSession, rows: list[Encoding], length: int | None = None) -> np.ndarray:
+    """The graph's output for the rows of a batch, mean-pooled when it has one vector per token."""
+    length = length or max(len(row.ids) for row in rows)
+    fields = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+    feeds = {value.name: np.zeros((len(rows), length), dtype=np.int64) for value in session.get_inputs()}
+    for name, feed in feeds.items():
+        for line, row in zip(feed, rows, strict=True):
+            line[: len(row.ids)] = getattr(row, fields[name])
     (output,) = session.run(None, feeds)
     if output.ndim == 3:
         mask = feeds["attention_mask"][..., None]
@@ -100,13 +106,28 @@ def encode(folder: pathlib.Path, texts: list, length: int | None = None) -> np.n
     return output
 
 
-def check_encoder(folder: pathlib.Path, pairs: bool, poisoned: bool = False) -> str:
-    """Batched equals single within float rounding; a poisoned model answers NaN exactly where it should."""
+def check_encoder(folder: pathlib.Path, pairs: bool, poisoned: bool = False, fixed_length: int | None = None) -> str:
+    """Batched, single and numpy agree within float rounding; a poisoned model answers NaN exactly where it should."""
     texts: list = PAIRS if pairs else PROMPTS
-    batched = encode(folder, texts, length=100)
-    single = np.concatenate([encode(folder, [text]) for text in texts])
-    difference = np.nanmax(np.abs(batched - single))
+    rows, session, arithmetic = tokenize(folder, texts, fixed_length or 128), _session(folder), Arithmetic(folder)
+    batched = encode(session, rows, fixed_length or 100)
+    single = np.concatenate([encode(session, [row], fixed_length) for row in rows])
+    expected = np.array([arithmetic.answer(row) for row in rows])
+    difference = max(np.nanmax(np.abs(batched - single)), np.nanmax(np.abs(single - expected)))
     expected_nan = [poisoned and text[0].startswith("poison") for text in texts]
     if np.isnan(batched).all(-1).tolist() != expected_nan or difference > 1e-5:
-        raise AssertionError(f"{folder.name}: batched and single differ by {difference}, outputs {batched}")
-    return f"batched = single within {difference:.1e}"
+        raise AssertionError(f"{folder.name}: batched, single and numpy differ by {difference}, outputs {batched}")
+    note = f"batched = single = numpy within {difference:.1e}"
+    if (folder / quantize.GRAPH).exists():
+        note += f"; 8-bit within {check_quantized(folder, rows, expected):.1e}"
+    return note
+
+
+def check_quantized(folder: pathlib.Path, rows: list[Encoding], expected: np.ndarray) -> float:
+    """The 8-bit variant is near, and neither equal to the exact answer nor free of its batch-mates' influence."""
+    session = _session(folder, quantize.GRAPH)
+    single = np.concatenate([encode(session, [row]) for row in rows])
+    difference, influence = np.abs(single - expected).max(), np.abs(encode(session, rows) - single).max()
+    if not 1e-5 < difference < 0.1 or not 1e-5 < influence < 0.1:
+        raise AssertionError(f"{folder.name}: 8-bit differs by {difference}, and by {influence} in a batch")
+    return difference

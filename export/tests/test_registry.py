@@ -1,0 +1,122 @@
+"""The registry: what it refuses, and what makes an export out of date."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import unittest
+from pathlib import Path
+
+from poq_export import registry
+from poq_export.registry import RegistryError, RuntimePackage
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+TEXT = """
+schema_version = 1
+
+[runtime]
+package = "plain"
+version = "1"
+
+[runtime.openvino]
+package = "other"
+version = "2"
+
+[[model]]
+key = "toy"
+pool = "none"
+role = "evaluator"
+architecture = "bi_encoder"
+precision = "f32"
+name = "toy"
+upstream = "none"
+licence = "MIT"
+max_length = 8
+files = ["model.onnx"]
+
+[model.scoring]
+output = "vector"
+batch_size = 8
+
+[model.export]
+recipe = "copy_onnx"
+logit_tolerance = 0.1
+
+[[model.artifact]]
+name = "model.onnx"
+sha256 = "00"
+[[model.artifact.source]]
+kind = "path"
+path = "model.onnx"
+"""
+
+
+def load(text: str) -> registry.Registry:
+    """A registry from its text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.toml"
+        path.write_text(text, encoding="utf-8")
+        return registry.load(path)
+
+
+class Load(unittest.TestCase):
+    def test_the_committed_registries_are_valid(self) -> None:
+        self.assertEqual([model.key for model in load(TEXT).models], ["toy"])
+        known = registry.load(REPOSITORY / "models" / "registry.toml")
+        self.assertTrue(all(model.export.recipe for model in known.models))
+
+    def test_a_field_that_nobody_knows_is_refused_by_name(self) -> None:
+        for line, misspelt in (
+            ("max_length = 8", "max_lenght = 8"),
+            ("batch_size = 8", "batch_size = 8\nbatchsize = 8"),
+            ('recipe = "copy_onnx"', 'recipe = "copy_onnx"\nheads = "untrained"'),
+            ('sha256 = "00"', 'sha256 = "00"\nmd5 = "00"'),
+            ('path = "model.onnx"', 'path = "model.onnx"\nrevision = "1"'),
+            ("[runtime.openvino]", "[runtime.opnvino]"),
+            ('version = "2"', 'version = "2"\nhash = "00"'),
+            ("schema_version = 1", "schema_version = 1\ncolour = 1"),
+        ):
+            name = misspelt.splitlines()[-1].split(" = ")[0].strip("[]").removeprefix("runtime.")
+            with self.subTest(name), self.assertRaisesRegex(RegistryError, f"`{name}`"):
+                load(TEXT.replace(line, misspelt, 1))
+
+    def test_a_missing_field_is_named(self) -> None:
+        for line, name in (("max_length = 8\n", "max_length"), ('version = "2"\n', "version"), ('key = "toy"\n', "key")):
+            with self.subTest(name), self.assertRaisesRegex(RegistryError, f"`{name}` is missing"):
+                load(TEXT.replace(line, "", 1))
+
+    def test_a_schema_of_another_version_is_refused(self) -> None:
+        with self.assertRaisesRegex(RegistryError, "schema_version is 2"):
+            load(TEXT.replace("schema_version = 1", "schema_version = 2"))
+
+
+class RuntimePackages(unittest.TestCase):
+    def test_every_provider_has_a_package_of_its_own(self) -> None:
+        runtime = load(TEXT).runtime
+        self.assertEqual(runtime.of("cpu"), RuntimePackage("plain", "1"))
+        self.assertEqual(runtime.of("openvino"), RuntimePackage("other", "2"))
+        with self.assertRaisesRegex(RegistryError, "`cuda`.*cpu, openvino"):
+            runtime.of("cuda")
+
+
+class ExportHash(unittest.TestCase):
+    def test_it_changes_with_what_is_exported_and_with_nothing_else(self) -> None:
+        (model,) = load(TEXT).models
+        for field, value in (("name", "other"), ("pool", "bench"), ("licence_note", "seen"), ("parameters", 7)):
+            self.assertEqual(dataclasses.replace(model, **{field: value}).export_hash(), model.export_hash(), field)
+        for field, value in (("max_length", 9), ("fixed_length", 8), ("files", ["model.onnx", "model.int8.onnx"])):
+            self.assertNotEqual(dataclasses.replace(model, **{field: value}).export_hash(), model.export_hash(), field)
+        drawn = dataclasses.replace(model, export=dataclasses.replace(model.export, head="untrained"))
+        self.assertNotEqual(drawn.export_hash(), model.export_hash())
+
+
+class Select(unittest.TestCase):
+    def test_an_unknown_model_or_pool_lists_the_known_ones(self) -> None:
+        for pool, keys, known in ((None, ["toi"], "toy"), ("quick", [], "none")):
+            with self.assertRaisesRegex(RegistryError, f"has: {known}"):
+                load(TEXT).select(pool, keys)
+
+
+if __name__ == "__main__":
+    unittest.main()
