@@ -41,7 +41,7 @@ fn throughput(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let job = |(index, text): (usize, &String)| Job { index, text: Text::One(text.clone()), wanted: true };
                 let mut backends: Vec<Nothing> = (0..workers).map(|_| Nothing).collect();
-                let limits = Limits { rows: 8, tokens: 2048 };
+                let limits = Limits::new(8, 2048);
                 let mut rows = 0;
                 executor::run(
                     texts.iter().enumerate().map(job),

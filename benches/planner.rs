@@ -25,7 +25,7 @@ fn planner(criterion: &mut Criterion) {
     for count in [256, 2048] {
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("{count} rows"), |bencher| {
-            let limits = Limits { rows: 8, tokens: 2048 };
+            let limits = Limits::new(8, 2048);
             bencher.iter_batched(|| rows(count), |rows| black_box(batch::plan(rows, limits)), BatchSize::LargeInput);
         });
     }

@@ -1,6 +1,8 @@
 //! The command line: clap structures only. `commands/` turns them into settings; nothing deeper sees clap.
 
+use crate::model::provider::{Precision, Provider};
 use crate::output::Format;
+use crate::settings::Scoring;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -153,12 +155,50 @@ pub struct ScoreArguments {
     /// Node keys of the evaluators, instead of those of the run
     #[arg(long = "evaluator", value_name = "KEY")]
     pub evaluators: Vec<String>,
-    /// Rows per inference call
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
+    /// How the evaluators are run
+    #[command(flatten)]
+    pub execution: ExecutionArguments,
+    /// Replace every evaluator by a stand-in that computes next to nothing (for tests and benchmarks)
+    #[arg(long, hide = true)]
+    pub fake_inference: bool,
     /// How rows are worked on
     #[command(flatten)]
     pub work: WorkArguments,
+}
+
+/// How evaluators are run: speed, and with provider and precision the last digits.
+#[derive(Debug, Args, Clone, Copy, Default)]
+pub struct ExecutionArguments {
+    /// Who computes
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+    /// In which arithmetic
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Sessions per evaluator that work side by side [default: chosen from the machine]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Threads inside each session [default: chosen from the machine]
+    #[arg(long, value_name = "N")]
+    pub worker_threads: Option<usize>,
+    /// Rows per inference call [default: chosen from the machine]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Padded tokens per inference call [default: chosen from the machine]
+    #[arg(long, value_name = "N")]
+    pub batch_tokens: Option<usize>,
+}
+
+impl ExecutionArguments {
+    /// Takes over what was given.
+    pub fn apply(self, scoring: &mut Scoring) {
+        scoring.provider = self.provider.unwrap_or(scoring.provider);
+        scoring.precision = self.precision.unwrap_or(scoring.precision);
+        scoring.workers = self.workers.or(scoring.workers);
+        scoring.worker_threads = self.worker_threads.or(scoring.worker_threads);
+        scoring.batch_size = self.batch_size.or(scoring.batch_size);
+        scoring.batch_tokens = self.batch_tokens.or(scoring.batch_tokens);
+    }
 }
 
 /// `poq profile`.

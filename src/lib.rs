@@ -35,5 +35,6 @@ pub mod simulate;
 pub mod report;
 
 pub mod digest;
+pub mod memory;
 pub mod output;
 pub mod store;

@@ -6,5 +6,6 @@ use poq::commands;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    poq::memory::bound_arenas();
     commands::run(&Cli::parse()).into()
 }

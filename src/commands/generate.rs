@@ -12,9 +12,11 @@ use crate::model::registry::{Model, Registry, Role};
 use crate::store::parts::{self, Group, WorkRow};
 use crate::store::rows::{GenerationRow, TaskRow};
 use crate::store::run_record::StageRecord;
+use crate::store::stream::Reader;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &GenerateArguments) -> Result<ExitCode> {
@@ -127,7 +129,7 @@ fn answer_all(
         .iter()
         .map(|request| rows.get(&request.work_key).cloned().context("a task has no answer row; this is a bug"))
         .collect::<Result<_>>()?;
-    let stamp = lineage::stamp(run, parts::content(&finished)?, lineage::of_generations(run)?);
+    let stamp = lineage::stamp(run, parts::content(&finished), lineage::of_generations(run)?);
     if !missing.is_empty() || !group.is_complete(&stamp)? {
         group.finish(&finished, &stamp)?;
     }
@@ -145,9 +147,18 @@ fn imported(run: &Run) -> Result<StageRecord> {
 
 /// The answers of a run, model after model, in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<GenerationRow>> {
+    check(run)?;
+    parts::read_groups(&run.dir.generations(), &run.models())
+}
+
+/// The tables of answers, one per model in the settings' order, once it is clear that they are there and are those that the
+/// settings ask for.
+pub fn check(run: &Run) -> Result<Vec<PathBuf>> {
     let (directory, models) = (run.dir.generations(), run.models());
-    let rows = parts::read_groups(&directory, &models).context("the answers are not there yet")?;
-    let paths = models.iter().map(|model| parts::group_path(&directory, model));
-    lineage::check(run, paths, &lineage::of_generations(run)?, "generate")?;
-    Ok(rows)
+    let paths: Vec<PathBuf> = models.iter().map(|model| parts::group_path(&directory, model)).collect();
+    for path in &paths {
+        Reader::<GenerationRow>::open(path).context("the answers are not there yet")?;
+    }
+    lineage::check(run, paths.iter().cloned(), &lineage::of_generations(run)?, "generate")?;
+    Ok(paths)
 }

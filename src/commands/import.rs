@@ -15,7 +15,7 @@ use crate::store::rows::GenerationRow;
 use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Result, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Pool whose evaluators score imported answers unless others are named.
 const DEFAULT_POOL: &str = "quick";
@@ -43,6 +43,12 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
     for row in imported.generations {
         answers.entry(row.model.clone()).or_default().push(row);
     }
+    // Later stages stream tasks and answers side by side: both stand in the order of the tasks.
+    let places: HashMap<&str, usize> =
+        imported.tasks.iter().enumerate().map(|(place, task)| (task.task_id.as_str(), place)).collect();
+    for rows in answers.values_mut() {
+        rows.sort_by_key(|row| places.get(row.task_id.as_str()));
+    }
     let models: Vec<String> = answers.keys().cloned().collect();
     let k = Simulation::default().k.at_most(evaluators.len());
     let settings = Settings {
@@ -64,7 +70,7 @@ pub fn command(context: &Context, arguments: &ImportArguments) -> Result<ExitCod
         let (mut rows, mut failed) = (0, 0);
         for (model, answers) in &answers {
             let mut group: Group<GenerationRow> = Group::open(&run.dir.generations(), model, run.dir.name())?;
-            group.finish(answers, &lineage::stamp(run, parts::content(answers)?, inputs.clone()))?;
+            group.finish(answers, &lineage::stamp(run, parts::content(answers), inputs.clone()))?;
             rows += answers.len();
             failed += answers.iter().filter(|row| row.error.is_some()).count();
         }

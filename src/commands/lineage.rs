@@ -37,10 +37,13 @@ pub fn of_generations(run: &Run) -> Result<String> {
 
 /// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out.
 pub fn of_scores(run: &Run) -> Result<String> {
-    let Scoring { normalize_scope, f1_references, .. } = &run.record.settings.scoring;
+    let Scoring { normalize_method, normalize_scope, f1_references, provider, precision, variants, .. } =
+        &run.record.settings.scoring;
     let fingerprint = Fingerprint::new("scores")
         .text("generations", &of_generations(run)?)
-        .value("normalize_scope", normalize_scope)?
+        .value("normalize", &(normalize_method, normalize_scope))?
+        .value("arithmetic", &(provider, precision))?
+        .value("variants", variants)?
         .value("f1_references", f1_references)?;
     Ok(with_groups(fingerprint, &run.dir.generations(), run.models())?.finish())
 }
@@ -51,6 +54,7 @@ pub fn of_profile(run: &Run) -> Result<String> {
     Ok(Fingerprint::new("profile")
         .text("generations", &of_generations(run)?)
         .value("profile", &settings.profile)?
+        .value("arithmetic", &(settings.scoring.provider, settings.scoring.precision))?
         .value("imported_latency_ms", &run.record.imported_latency_ms)?
         .value("models", &run.models())?
         .value("evaluators", &run.evaluators())?
@@ -100,7 +104,7 @@ pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str
 /// A stamp for a table of this run.
 #[must_use]
 pub fn stamp(run: &Run, fingerprint: String, inputs: String) -> Stamp {
-    Stamp { run: run.dir.name().to_owned(), fingerprint, inputs }
+    Stamp { run: run.dir.name().to_owned(), fingerprint, inputs, ..Stamp::default() }
 }
 
 fn fingerprint_of(path: &Path) -> Result<String> {

@@ -5,6 +5,7 @@
 //! settings and inputs.
 
 pub mod context;
+mod execution;
 pub mod generate;
 pub mod import;
 mod lineage;

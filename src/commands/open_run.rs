@@ -101,6 +101,20 @@ impl Run {
         self.taking_part(&self.record.settings.scoring.evaluators)
     }
 
+    /// Node keys of everybody who scores: the evaluators, and those beside them that take no part in the mechanism.
+    #[must_use]
+    pub fn scorers(&self) -> Vec<String> {
+        let keys: Vec<String> = self.record.settings.scoring.all_evaluators().cloned().collect();
+        self.taking_part(&keys)
+    }
+
+    /// The model registry, with the variants of this run.
+    pub fn registry(&self, context: &Context) -> Result<Registry> {
+        let mut registry = context.registry()?;
+        registry.add_variants(&self.record.settings.scoring.variants)?;
+        Ok(registry)
+    }
+
     /// The keys of a list without those of skipped models.
     #[must_use]
     pub fn taking_part(&self, keys: &[String]) -> Vec<String> {
@@ -145,6 +159,7 @@ impl Run {
                 if record.computed_rows == 0 {
                     // Nothing was measured this time: the figures of the time that did the work stand.
                     record.details = previous.details;
+                    record.notes = Vec::new();
                 }
                 self.record.stages.insert(name.to_owned(), record.clone());
                 self.record.status = Status::Done;
@@ -153,6 +168,9 @@ impl Run {
                 let summary = StageSummary { stage: name, this_time_seconds: seconds, record };
                 for warning in &summary.record.warnings {
                     context.printer.warning(warning);
+                }
+                for note in &summary.record.notes {
+                    context.printer.note(note);
                 }
                 context.printer.note(&summary.line());
                 Ok(summary)
@@ -204,7 +222,7 @@ impl Run {
             }
         }
         let settings = &self.record.settings;
-        let nodes = || settings.generation.models.iter().chain(&settings.scoring.evaluators);
+        let nodes = || settings.generation.models.iter().chain(settings.scoring.all_evaluators());
         self.record.models.retain(|key, _| nodes().any(|node| node == key));
         self.record.skipped_models.retain(|key| nodes().any(|node| node == key));
         Ok(found)

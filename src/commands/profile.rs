@@ -12,16 +12,15 @@ use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry, Role};
 use crate::profile::cost;
 use crate::profile::{EVALUATOR, INFERENCE, Measurement, machine, measure_evaluator, measure_generator};
-use crate::score::Evaluator;
-use crate::score::evaluator::Parallelism;
-use crate::score::pairs::{self, Pair};
-use crate::settings::Settings;
+use crate::score::{Evaluator, Execution, Pair};
+use crate::settings::{Scoring, Settings};
 use crate::store::Fingerprint;
-use crate::store::rows::{ProfileRow, TaskRow};
+use crate::store::rows::{GenerationRow, ProfileRow, ScoredTask, TaskRow};
 use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Marks a profile that is still being measured, so that a restart goes on with the next node.
 const PARTIAL: &str = "partial:";
@@ -113,7 +112,8 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
     let known = || settings.generation.models.iter().chain(&settings.scoring.evaluators);
     // A model of the registry may have left the run and come back; anything else is a slip of the pen.
     let stranger = given.keys().find(|key| !known().any(|node| node == *key));
-    let registered = |key: &str| context.registry().is_ok_and(|registry| registry.models.iter().any(|m| m.key == key));
+    let registered =
+        |key: &str| run.registry(context).is_ok_and(|registry| registry.models.iter().any(|m| m.key == key));
     if let Some(stranger) = stranger.filter(|key| !registered(key)) {
         let nodes = known().cloned().collect::<Vec<_>>().join(", ");
         bail!("a latency is given for `{stranger}`, which is no node of this run; its nodes are: {nodes}");
@@ -128,7 +128,7 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
             keys.iter().filter(|key| !(elsewhere || given.contains_key(*key))).cloned().collect();
         let mut measured = Vec::new();
         if !to_measure.is_empty() {
-            let registry = context.registry()?;
+            let registry = run.registry(context)?;
             for model in run.available(&registry, &to_measure, role, skip_missing, warnings)? {
                 measured.push((model.clone(), Exported::open(&registry, model)?.hash()));
             }
@@ -175,17 +175,38 @@ impl Sample {
         let tasks = tasks::read(run)?;
         let generations = generate::read(run)?;
         // A prompt that some model could not answer would end that model's measurement, and the sample is the same for all.
-        let failed: HashSet<&str> =
-            generations.iter().filter(|row| row.error.is_some()).map(|row| row.task_id.as_str()).collect();
-        let all_pairs = pairs::pairs(&tasks, &generations)?;
-        let usable: Vec<Pair> = all_pairs.into_iter().filter(|pair| pair.texts().is_ok()).collect();
-        let pairs = sample::choose(usable, profile.evaluator_samples, profile.seed, |pair| {
-            format!("{}\n{}", pair.task_id, pair.model)
+        let failed: HashSet<String> =
+            generations.iter().filter(|row| row.error.is_some()).map(|row| row.task_id.clone()).collect();
+        let pairs = usable_pairs(&tasks, generations)?;
+        let pairs = sample::choose(pairs, profile.evaluator_samples, profile.seed, |pair| {
+            format!("{}\n{}", pair.task.task_id, pair.model)
         });
-        let tasks = tasks.into_iter().filter(|task| !failed.contains(task.task_id.as_str())).collect();
+        let tasks = tasks.into_iter().filter(|task| !failed.contains(&task.task_id)).collect();
         let tasks = sample::choose(tasks, profile.samples, profile.seed, |task| task.task_id.clone());
         Ok(Self { tasks, pairs })
     }
+}
+
+/// Pairs that every evaluator can read, answers in the order of the generations.
+fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Result<Vec<Pair>> {
+    let scored = |task: &TaskRow| ScoredTask {
+        task_id: task.task_id.clone(),
+        task_type: task.task_type.clone(),
+        input: task.input.clone(),
+        reference: task.reference.clone(),
+        references: task.references.clone(),
+    };
+    let by_id: HashMap<&str, Arc<ScoredTask>> =
+        tasks.iter().map(|task| (task.task_id.as_str(), Arc::new(scored(task)))).collect();
+    let mut pairs = Vec::new();
+    for row in generations {
+        let (Some(task), Some(output)) = (by_id.get(row.task_id.as_str()), row.output) else { continue };
+        let empty = |text: &str| text.trim().is_empty();
+        if row.error.is_none() && ![&output, &task.reference, &task.input].into_iter().any(|text| empty(text)) {
+            pairs.push(Pair { task: Arc::clone(task), model: row.model, output: Ok(output) });
+        }
+    }
+    Ok(pairs)
 }
 
 fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Result<ProfileRow> {
@@ -205,7 +226,7 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
             });
         }
     };
-    let registry = context.registry()?;
+    let registry = run.registry(context)?;
     context.prepare(run, &registry, model)?;
     machine::reset_peak_memory();
     let settings = &run.record.settings;
@@ -216,9 +237,21 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
             bail!("there is no answer to time it on");
         }
         let batch_size = model.scoring_facts()?.batch_size;
-        let mut evaluator = Evaluator::open(&registry, model, Parallelism { workers: 1, threads: context.threads })?;
-        let pairs: Vec<&Pair> = sample.pairs.iter().collect();
-        measure_evaluator(&mut evaluator, &pairs, batch_size, settings.profile.warmup, &context.quit)?
+        let Scoring { provider, precision, .. } = settings.scoring;
+        // One session with every thread, one batch at a time: a node is measured alone, at the batch size of Table 3.
+        let execution = Execution {
+            provider,
+            precision,
+            workers: 1,
+            threads: context.threads,
+            batch_size,
+            batch_tokens: usize::MAX,
+        };
+        let mut evaluator = Evaluator::open(&registry, model, execution)?;
+        let warmup = settings.profile.warmup;
+        let mut measured = measure_evaluator(&mut evaluator, &sample.pairs, batch_size, warmup, &context.quit)?;
+        provider.name().clone_into(&mut measured.device);
+        measured
     };
     Ok(measurement.row(node_type, &model.key))
 }

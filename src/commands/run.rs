@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::open_run::Run;
+use super::score::Mode;
 use super::{generate, profile, report, score, simulate, tasks};
 use crate::cli::RunArguments;
 use crate::exit_code::ExitCode;
@@ -21,7 +22,7 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     let stages = [
         tasks::stage(context, &mut run)?,
         generate::stage(context, &mut run, arguments.work)?,
-        score::stage(context, &mut run, arguments.work)?,
+        score::stage(context, &mut run, Mode { work: arguments.work, fake: false })?,
         profile::stage(context, &mut run, arguments.work.skip_missing)?,
         simulate::stage(context, &mut run)?,
     ];

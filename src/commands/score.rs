@@ -1,76 +1,107 @@
 //! `poq score`: `generations/` → `scores/<scorer>.parquet`.
+//!
+//! Tables are streamed: what is in memory does not grow with them.
 
 use super::context::Context;
+use super::execution;
 use super::open_run::Run;
 use super::summary::StageSummary;
 use super::{generate, lineage, tasks};
 use crate::cli::{ScoreArguments, WorkArguments};
-use crate::executor::{Interrupted, Limits};
+use crate::executor::{Interrupted, Totals};
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Model, Registry, Role};
-use crate::score::evaluator::{Identity, Parallelism};
-use crate::score::pairs::{self, Pair};
-use crate::score::{EXACT_MATCH, Evaluator, F1, text_scores};
-use crate::store::parts::{self, Group, WorkRow};
-use crate::store::rows::ScoreRow;
+use crate::output::Progress;
+use crate::score::column::{Column, Fits, GroupScale, Scales};
+use crate::score::compute::compute;
+use crate::score::text_scores::{TEXT_SCORERS, text_score};
+use crate::score::{EXACT_MATCH, Evaluator, Execution, F1, Identity, Pair, Pairs};
+use crate::store::parts::{self, Content};
+use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
 use crate::store::run_record::StageRecord;
+use crate::store::stream::{Reader, Writer};
+use crate::store::table::{self, Stamp};
+use crate::store::work::WorkStore;
 use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-/// Sessions of one evaluator at most: its weights are in memory once per session.
-const MOST_SESSIONS: usize = 4;
+/// Rows between two looks at the quit flag in the passes that compute nothing.
+const QUIT_ROWS: usize = 4096;
 
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &ScoreArguments) -> Result<ExitCode> {
     let mut run = Run::open(&arguments.stage.run)?;
     run.override_work(&arguments.work)?;
     run.override_settings(|settings| {
+        let scoring = &mut settings.scoring;
         if !arguments.evaluators.is_empty() {
-            settings.scoring.evaluators.clone_from(&arguments.evaluators);
+            scoring.evaluators.clone_from(&arguments.evaluators);
         }
-        settings.scoring.batch_size = arguments.batch_size.unwrap_or(settings.scoring.batch_size);
+        arguments.execution.apply(scoring);
     })?;
-    stage(context, &mut run, arguments.work)?.print(context, &run.record.settings)
+    let mode = Mode { work: arguments.work, fake: arguments.fake_inference };
+    stage(context, &mut run, mode)?.print(context, &run.record.settings)
+}
+
+/// How the stage is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mode {
+    /// What happens to failed rows and missing models.
+    pub work: WorkArguments,
+    /// Replace every evaluator by a stand-in.
+    pub fake: bool,
 }
 
 /// The stage.
-pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<StageSummary> {
+pub fn stage(context: &Context, run: &mut Run, mode: Mode) -> Result<StageSummary> {
     run.stage(context, "score", |run| {
-        let pairs = pairs::pairs(&tasks::read(run)?, &generate::read(run)?)?;
-        ensure!(!pairs.is_empty(), "there are no answers to score");
         let settings = run.record.settings.scoring.clone();
         let mut record = StageRecord::default();
-        let mut add = |outcome: &Outcome| {
-            record.computed_rows += outcome.computed;
-            record.rows += outcome.rows;
-            record.failed += outcome.failed;
+        let answers = Answers::open(run)?;
+        ensure!(answers.rows > 0, "there are no answers to score");
+        let outcome = score_text(context, run, &answers)?;
+        add(&mut record, &outcome);
+
+        let registry = run.registry(context)?;
+        let keys: Vec<String> = settings.all_evaluators().cloned().collect();
+        let evaluators = if mode.fake {
+            record.warnings.push("the scores of the evaluators are made up: --fake-inference".to_owned());
+            keys.iter().map(|key| registry.get(key, Role::Evaluator)).collect::<Result<_>>()?
+        } else {
+            run.available(&registry, &keys, Role::Evaluator, mode.work.skip_missing, &mut record.warnings)?
         };
-        for (scorer, rows) in text_scores(&pairs, settings.f1_references)? {
-            add(&write_text_scores(run, scorer, &rows)?);
-        }
-        let registry = context.registry()?;
-        let mut warnings = Vec::new();
-        let evaluators =
-            run.available(&registry, &settings.evaluators, Role::Evaluator, work.skip_missing, &mut warnings)?;
-        let keys: Vec<String> =
-            [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(settings.evaluators.iter().cloned()).collect();
-        let mut per_evaluator = BTreeMap::new();
+        let mut figures = run.evaluator_figures();
+        figures.retain(|key, _| keys.contains(key));
         for model in evaluators {
-            let outcome = score_all(context, run, &registry, model, &pairs, work)
+            let outcome = score_evaluator(context, run, &registry, model, &answers, mode)
                 .with_context(|| format!("evaluator `{}`", model.key))?;
-            add(&outcome);
-            warnings.extend(outcome.warnings);
-            per_evaluator.insert(model.key.clone(), outcome.figures);
+            add(&mut record, &outcome);
+            if let Some(new) = outcome.figures {
+                figures.insert(model.key.clone(), new);
+            }
+            if let Some(figures) = figures.get(&model.key) {
+                record.warnings.extend(figures.warnings(&model.key));
+                if outcome.computed > 0 {
+                    record.notes.extend(figures.inference.as_ref().map(|inference| inference.line(&model.key)));
+                }
+            }
         }
-        let removed = parts::remove_other_groups(&run.dir.scores(), &keys)?;
+        let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(keys).collect();
+        let removed = parts::remove_other_groups(&run.dir.scores(), &scorers)?;
         if !removed.is_empty() {
-            warnings.push(format!("removed the scores of scorers that left the run: {}", removed.join(", ")));
+            record.warnings.push(format!("removed the scores of scorers that left the run: {}", removed.join(", ")));
         }
-        record.warnings = warnings;
-        record.details.insert("evaluators".into(), json!(per_evaluator));
+        record.details.insert("evaluators".into(), json!(figures));
         Ok(record)
     })
+}
+
+fn add(record: &mut StageRecord, outcome: &Outcome) {
+    record.computed_rows += outcome.computed;
+    record.rows += outcome.rows;
+    record.failed += outcome.failed;
 }
 
 #[derive(Default)]
@@ -78,119 +109,292 @@ struct Outcome {
     rows: usize,
     failed: usize,
     computed: usize,
-    warnings: Vec<String>,
-    figures: serde_json::Value,
+    figures: Option<Figures>,
 }
 
-fn write_text_scores(run: &Run, scorer: &str, rows: &[ScoreRow]) -> Result<Outcome> {
-    let mut group: Group<ScoreRow> = Group::open(&run.dir.scores(), scorer, run.dir.name())?;
-    let stamp = lineage::stamp(run, parts::content(rows)?, lineage::of_scores(run)?);
-    let done = group.is_complete(&stamp)?;
-    if !done {
-        group.finish(rows, &stamp)?;
+/// What the record says of one evaluator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Figures {
+    /// How it was run.
+    execution: Option<Execution>,
+    /// What inference took; null when every piece of work was there already.
+    inference: Option<Inference>,
+    /// What normalisation did, group by group.
+    normalization: Vec<GroupScale>,
+    /// Rows whose text was cut.
+    truncated: usize,
+}
+
+/// What inference took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Inference {
+    /// Wall time from the first text to the last stored result, weights loaded.
+    seconds: f64,
+    /// Distinct texts, or pairs, that were read.
+    pieces: usize,
+    /// Rows that needed them.
+    rows: usize,
+    batches: usize,
+    tokens: usize,
+    padding_waste: f64,
+    busy_share: f64,
+    /// Percentiles of the time of a piece in each stage, in ms.
+    stages: serde_json::Value,
+}
+
+impl Inference {
+    fn new(rows: usize, totals: &Totals) -> Self {
+        Self {
+            seconds: totals.elapsed.as_secs_f64(),
+            pieces: totals.rows,
+            rows,
+            batches: totals.batches,
+            tokens: totals.tokens,
+            padding_waste: totals.padding_waste(),
+            busy_share: totals.busy_share(),
+            stages: json!(totals.meter.stages()),
+        }
     }
-    let failed = rows.iter().filter(|row| row.failed()).count();
-    Ok(Outcome { rows: rows.len(), failed, computed: if done { 0 } else { rows.len() }, ..Outcome::default() })
+
+    fn line(&self, key: &str) -> String {
+        format!(
+            "{key}: {} distinct texts for {} rows in {:.1} s: {:.0} tokens/s, padding {:.1} %, workers busy {:.1} %",
+            self.pieces,
+            self.rows,
+            self.seconds,
+            self.tokens as f64 / self.seconds.max(1e-9),
+            self.padding_waste * 100.0,
+            self.busy_share * 100.0
+        )
+    }
 }
 
-/// Scores every pair whose texts this evaluator has not scored yet, then normalises and writes the whole column.
-fn score_all(
+impl Figures {
+    fn warnings(&self, key: &str) -> Vec<String> {
+        let constant = self.normalization.iter().filter(|scale| scale.constant && scale.n > 0).map(|scale| {
+            format!("evaluator `{key}` gave all {} `{}` rows the same score: normalised to 5", scale.n, scale.group)
+        });
+        let truncated = (self.truncated > 0).then(|| {
+            format!("evaluator `{key}` reads fewer tokens than {} rows have: their texts were cut", self.truncated)
+        });
+        constant.chain(truncated).collect()
+    }
+}
+
+/// The tables that pairs are made from, checked once.
+struct Answers {
+    tasks: std::path::PathBuf,
+    generations: Vec<std::path::PathBuf>,
+    rows: usize,
+}
+
+impl Answers {
+    fn open(run: &Run) -> Result<Self> {
+        tasks::check(run)?;
+        let generations = generate::check(run)?;
+        let mut rows = 0;
+        for path in &generations {
+            rows += Reader::<ScoredAnswer>::open(path)?.total();
+        }
+        Ok(Self { tasks: run.dir.table("tasks"), generations, rows })
+    }
+
+    fn pairs(&self) -> Result<Pairs<Reader<ScoredTask>, Reader<ScoredAnswer>>> {
+        let generations: Vec<_> = self.generations.iter().map(|path| Reader::open(path)).collect::<Result<_>>()?;
+        Ok(Pairs::new(Reader::open(&self.tasks)?, generations))
+    }
+}
+
+/// The finished table, if it is what would come out now.
+fn finished(run: &Run, scorer: &str, inputs: &str, made_by: &str, work: WorkArguments) -> Result<Option<Outcome>> {
+    let path = parts::group_path(&run.dir.scores(), scorer);
+    let Some(stamp) = table::stamp(&path)? else { return Ok(None) };
+    let wanted = stamp.inputs == inputs && stamp.made_by == made_by && !(work.retry_failed && stamp.failed > 0);
+    let rows = Reader::<ScoreRow>::open(&path)?.total();
+    Ok(wanted.then_some(Outcome { rows, failed: stamp.failed, ..Outcome::default() }))
+}
+
+/// F1 and exact match.
+fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Outcome> {
+    let references = run.record.settings.scoring.f1_references;
+    let inputs = lineage::of_scores(run)?;
+    let mut outcome = Outcome::default();
+    for scorer in TEXT_SCORERS {
+        // What makes these rows is poq itself, so the finished table says all that a row's work key would.
+        let done = match finished(run, scorer.0, &inputs, "", WorkArguments::default())? {
+            Some(done) => done,
+            None => {
+                let mut table = ScoreTable::create(run, scorer.0)?;
+                for (i, pair) in answers.pairs()?.enumerate() {
+                    look_up(context, i)?;
+                    table.push(text_score(&pair?, scorer, references)?)?;
+                }
+                table.finish(run, &inputs, String::new())?
+            }
+        };
+        outcome.rows += done.rows;
+        outcome.failed += done.failed;
+        outcome.computed += done.computed;
+    }
+    Ok(outcome)
+}
+
+/// Scores every pair whose texts this evaluator has not read yet, then normalises and writes the whole column.
+fn score_evaluator(
     context: &Context,
     run: &mut Run,
     registry: &Registry,
     model: &Model,
-    pairs: &[Pair],
-    work: WorkArguments,
+    answers: &Answers,
+    mode: Mode,
 ) -> Result<Outcome> {
-    let settings = run.record.settings.scoring.clone();
-    let identity = Identity::open(registry, model)?;
-    let keys: Vec<String> = pairs.iter().map(|pair| identity.work_key(pair)).collect();
-    let mut group: Group<ScoreRow> = Group::open(&run.dir.scores(), &model.key, run.dir.name())?;
-    let mut known = group.existing()?;
-    let wanted = |key: &str| known.get(key).is_none_or(|row| work.retry_failed && row.failed());
-    let computed = keys.iter().filter(|key| wanted(key)).count();
-    let missing = missing_pairs(pairs, &keys, wanted);
-    let mut figures = serde_json::Value::Null;
-    if !missing.is_empty() {
-        context.prepare(run, registry, model)?;
-        let mut progress = context.printer.progress(&format!("score {}", model.key), missing.len());
-        let parallelism = parallelism(context.threads, missing.len(), settings.batch_size);
-        let mut evaluator = Evaluator::open(registry, model, parallelism)?;
-        let limits = Limits { rows: settings.batch_size, tokens: settings.batch_tokens };
-        let totals = evaluator.score(&missing, limits, &context.quit, |rows| {
-            progress.advance(rows.len());
-            known.extend(rows.iter().map(|row| (row.work_key.clone(), row.clone())));
-            group.append(rows)
-        });
-        group.flush()?;
-        progress.finish();
-        let totals = totals?;
-        if totals.interrupted {
+    let scoring = run.record.settings.scoring.clone();
+    let identity = if mode.fake {
+        Identity::fake(model)?
+    } else {
+        Identity::open(registry, model, scoring.provider, scoring.precision)?
+    };
+    let inputs = lineage::of_scores(run)?;
+    if let Some(done) = finished(run, &model.key, &inputs, &identity.hash(), mode.work)? {
+        return Ok(done);
+    }
+    let store = WorkStore::open(&run.dir.work(model.files_key()))?;
+    if mode.work.retry_failed {
+        store.forget_failed()?;
+    }
+    let mut figures = Figures { execution: None, inference: None, normalization: Vec::new(), truncated: 0 };
+    if something_is_missing(context, &identity, answers, &store)? {
+        let (execution, origin) = execution::resolve(context, &scoring);
+        context.printer.note(&execution::describe(model, execution, origin));
+        let mut evaluator = if mode.fake {
+            Evaluator::fake(model, execution)?
+        } else {
+            context.prepare(run, registry, model)?;
+            Evaluator::open(registry, model, execution)?
+        };
+        let mut progress = context.printer.progress(&format!("score {}", model.key), answers.rows);
+        let computed = compute(&mut evaluator, answers.pairs()?, &store, &context.quit, |done| progress.reach(done));
+        Progress::finish(progress);
+        let computed = computed?;
+        if computed.totals.interrupted {
             return Err(Interrupted.into());
         }
-        figures = json!({
-            "seconds": totals.elapsed.as_secs_f64(),
-            "workers": totals.workers,
-            "tokens": totals.tokens,
-            "padding_waste": totals.padding_waste(),
-            "busy_share": totals.busy_share(),
-        });
+        figures.execution = Some(execution);
+        figures.inference = Some(Inference::new(computed.rows, &computed.totals));
     }
-    // Rows with equal texts share one piece of work; each gets its own row.
-    let mut rows: Vec<ScoreRow> = pairs
-        .iter()
-        .zip(&keys)
-        .map(|(pair, key)| {
-            let row = known.get(key).cloned().context("a pair has no score row; this is a bug")?;
-            Ok(ScoreRow { task_id: pair.task_id.clone(), model: pair.model.clone(), normalized: None, ..row })
-        })
-        .collect::<Result<_>>()?;
-    let scales = pairs::normalise_rows(&mut rows, pairs, settings.normalize_scope);
-    let stamp = lineage::stamp(run, parts::content(&rows)?, lineage::of_scores(run)?);
-    if !missing.is_empty() || !group.is_complete(&stamp)? {
-        group.finish(&rows, &stamp)?;
-    }
-    group.remove_parts()?;
-    let constant = scales.iter().filter(|scale| scale.constant && scale.n > 0);
-    let warnings = constant
-        .map(|scale| {
-            format!(
-                "evaluator `{}` gave all {} `{}` rows the same score: normalised to 5",
-                model.key, scale.n, scale.group
-            )
-        })
-        .collect();
-    let failed = rows.iter().filter(|row| row.failed()).count();
-    let figures = json!({ "inference": figures, "normalization": scales });
-    Ok(Outcome { rows: rows.len(), failed, computed, warnings, figures })
+    let computed = figures.inference.as_ref().map_or(0, |inference| inference.rows);
+    let (scales, truncated) = fit(context, run, &identity, answers, &store)?;
+    figures.normalization = scales.said();
+    figures.truncated = truncated;
+    let outcome = write_column(context, run, &identity, answers, &store, &scales, &inputs)?;
+    // A column that is written anew from work that was there is new as a whole.
+    let computed = if computed == 0 { outcome.rows } else { computed };
+    Ok(Outcome { computed, figures: Some(figures), ..outcome })
 }
 
-/// Small graphs gain more from several sessions than from several threads in one, but each session holds the weights:
-/// a few sessions, no more than there are batches, share the threads.
-fn parallelism(threads: usize, pairs: usize, batch_size: usize) -> Parallelism {
-    let workers = threads.min(MOST_SESSIONS).min(pairs.div_ceil(batch_size)).max(1);
-    Parallelism { workers, threads: (threads / workers).max(1) }
+/// Whether any pair needs work that is not stored. Weights are loaded only if one does.
+fn something_is_missing(context: &Context, identity: &Identity, answers: &Answers, store: &WorkStore) -> Result<bool> {
+    let reader = store.read()?;
+    for (i, pair) in answers.pairs()?.enumerate() {
+        look_up(context, i)?;
+        if let Ok(pieces) = identity.pieces(&pair?) {
+            for piece in pieces.iter() {
+                if !reader.contains(&piece.key)? {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
-/// Pairs to score, each piece of work once, task by task so that pairs with the same reference meet in one chunk.
-fn missing_pairs<'p>(pairs: &'p [Pair], keys: &[String], wanted: impl Fn(&str) -> bool) -> Vec<&'p Pair> {
-    let mut seen = HashSet::new();
-    let mut missing: Vec<&Pair> = pairs
-        .iter()
-        .zip(keys)
-        .filter(|(_, key)| wanted(key) && seen.insert(key.as_str()))
-        .map(|(pair, _)| pair)
-        .collect();
-    missing.sort_by(|a, b| a.task_id.cmp(&b.task_id));
-    missing
+/// The scales of the column, and how many of its rows were cut.
+fn fit(
+    context: &Context,
+    run: &Run,
+    identity: &Identity,
+    answers: &Answers,
+    store: &WorkStore,
+) -> Result<(Scales, usize)> {
+    let scoring = &run.record.settings.scoring;
+    let mut fits = Fits::new(scoring.normalize_method, scoring.normalize_scope);
+    let mut truncated = 0;
+    let mut column = Column::new(identity, store.read()?);
+    for (i, pair) in answers.pairs()?.enumerate() {
+        look_up(context, i)?;
+        let pair = pair?;
+        let row = column.row(&pair)?;
+        truncated += usize::from(row.truncated == Some(true));
+        fits.see(&pair, &row);
+    }
+    Ok((fits.finish(), truncated))
+}
+
+fn write_column(
+    context: &Context,
+    run: &Run,
+    identity: &Identity,
+    answers: &Answers,
+    store: &WorkStore,
+    scales: &Scales,
+    inputs: &str,
+) -> Result<Outcome> {
+    let mut table = ScoreTable::create(run, identity.key())?;
+    let mut column = Column::new(identity, store.read()?);
+    for (i, pair) in answers.pairs()?.enumerate() {
+        look_up(context, i)?;
+        let pair: Pair = pair?;
+        let mut row = column.row(&pair)?;
+        row.normalized = scales.normalized(&pair, &row);
+        table.push(row)?;
+    }
+    table.finish(run, inputs, identity.hash())
+}
+
+fn look_up(context: &Context, row: usize) -> Result<()> {
+    if row % QUIT_ROWS == 0 { context.check_quit() } else { Ok(()) }
+}
+
+/// A table of scores while it is being written.
+struct ScoreTable {
+    writer: Writer<ScoreRow>,
+    content: Content,
+}
+
+impl ScoreTable {
+    fn create(run: &Run, scorer: &str) -> Result<Self> {
+        let path = parts::group_path(&run.dir.scores(), scorer);
+        Ok(Self { writer: Writer::create(&path)?, content: Content::new::<ScoreRow>() })
+    }
+
+    fn push(&mut self, row: ScoreRow) -> Result<()> {
+        self.content.add(&row);
+        self.writer.push(row)
+    }
+
+    fn finish(self, run: &Run, inputs: &str, made_by: String) -> Result<Outcome> {
+        let (rows, failed) = self.content.counts();
+        let stamp = lineage::stamp(run, self.content.finish(), inputs.to_owned());
+        self.writer.finish(&Stamp { made_by, failed, ..stamp })?;
+        Ok(Outcome { rows, failed, computed: rows, figures: None })
+    }
 }
 
 /// The scores of a run: F1 and exact match first, then the evaluators in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let directory = run.dir.scores();
-    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators()).collect();
+    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
     let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
     let paths = scorers.iter().map(|scorer| parts::group_path(&directory, scorer));
     lineage::check(run, paths, &lineage::of_scores(run)?, "score")?;
     Ok(rows)
+}
+
+impl Run {
+    /// What the record says of the evaluators that have scored before.
+    fn evaluator_figures(&self) -> BTreeMap<String, Figures> {
+        let stage = self.record.stages.get("score");
+        let figures = stage.and_then(|stage| stage.details.get("evaluators"));
+        figures.and_then(|figures| serde_json::from_value(figures.clone()).ok()).unwrap_or_default()
+    }
 }

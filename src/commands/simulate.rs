@@ -8,7 +8,7 @@ use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::settings::Simulation;
 use crate::simulate;
-use crate::store::rows::RewardRow;
+use crate::store::rows::{RewardRow, ScoreRow};
 use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Context as _, Result};
@@ -30,6 +30,13 @@ pub fn command(context: &Context, arguments: &SimulateArguments) -> Result<ExitC
     stage(context, &mut run)?.print(context, &run.record.settings)
 }
 
+/// The scores without those of evaluators that take no part in the mechanism.
+fn paid(run: &Run, mut scores: Vec<ScoreRow>) -> Vec<ScoreRow> {
+    let unpaid = &run.record.settings.scoring.unpaid_evaluators;
+    scores.retain(|row| !unpaid.contains(&row.scorer));
+    scores
+}
+
 /// The stage.
 pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
     run.stage(context, "simulate", |run| {
@@ -43,9 +50,10 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
             let rows = table::read::<RewardRow>(&rewards_path)?.len();
             return Ok(StageRecord { rows, computed_rows: 0, ..previous });
         }
-        let outcome = simulate::run(&score::read(run)?, &profile::read(run)?, &settings).with_context(|| {
-            format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display())
-        })?;
+        let outcome =
+            simulate::run(&paid(run, score::read(run)?), &profile::read(run)?, &settings).with_context(|| {
+                format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display())
+            })?;
         table::write(&rounds_path, &outcome.rounds, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
         let details = [

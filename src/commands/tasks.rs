@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::settings::Settings;
 use crate::store::rows::TaskRow;
 use crate::store::run_record::StageRecord;
+use crate::store::stream::Reader;
 use crate::store::table;
 use anyhow::{Context as _, Result, ensure};
 
@@ -59,11 +60,18 @@ fn record(rows: usize, computed: usize) -> StageRecord {
     StageRecord { rows, computed_rows: computed, ..StageRecord::default() }
 }
 
+/// Whether the tasks are there and are those that the settings ask for.
+pub fn check(run: &Run) -> Result<()> {
+    let path = run.dir.table("tasks");
+    Reader::<TaskRow>::open(&path).context("the tasks are not there yet")?;
+    lineage::check(run, [path], &lineage::of_tasks(run)?, "tasks")
+}
+
 /// The tasks of a run.
 pub fn read(run: &Run) -> Result<Vec<TaskRow>> {
+    check(run)?;
     let path = run.dir.table("tasks");
-    let tasks: Vec<TaskRow> = table::read(&path).context("the tasks are not there yet")?;
-    lineage::check(run, [path.clone()], &lineage::of_tasks(run)?, "tasks")?;
+    let tasks: Vec<TaskRow> = table::read(&path)?;
     ensure!(!tasks.is_empty(), "`{}` has no rows", path.display());
     Ok(tasks)
 }

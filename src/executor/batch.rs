@@ -10,12 +10,12 @@ pub fn plan(mut rows: Vec<Ready>, limits: Limits) -> Vec<Vec<Ready>> {
     rows.sort_by_key(|row| (std::cmp::Reverse(row.encoding.ids.len()), row.index));
     let mut batches = Vec::new();
     let mut batch: Vec<Ready> = Vec::new();
-    let mut longest = 0;
+    let mut width = 0;
     for row in rows {
         if batch.is_empty() {
-            longest = row.encoding.ids.len();
-        } else if batch.len() == limits.rows || longest * (batch.len() + 1) > limits.tokens {
-            longest = row.encoding.ids.len();
+            width = limits.width(row.encoding.ids.len());
+        } else if batch.len() == limits.rows || width * (batch.len() + 1) > limits.tokens {
+            width = limits.width(row.encoding.ids.len());
             batches.push(std::mem::take(&mut batch));
         }
         batch.push(row);
@@ -50,14 +50,20 @@ mod tests {
 
     #[test]
     fn longest_first_within_rows_and_padded_tokens() {
-        let plan = plan(rows(&[3, 10, 4, 10, 1]), Limits { rows: 3, tokens: 20 });
+        let plan = plan(rows(&[3, 10, 4, 10, 1]), Limits::new(3, 20));
         assert_eq!(indices(&plan), [vec![1, 3], vec![2, 0, 4]]);
     }
 
     #[test]
     fn a_row_above_the_budget_is_a_batch_of_its_own() {
-        let plan = plan(rows(&[50, 2]), Limits { rows: 8, tokens: 20 });
+        let plan = plan(rows(&[50, 2]), Limits::new(8, 20));
         assert_eq!(indices(&plan), [vec![0], vec![1]]);
+    }
+
+    #[test]
+    fn a_fixed_length_is_what_every_row_costs() {
+        let limits = Limits { fixed_length: Some(16), ..Limits::new(8, 40) };
+        assert_eq!(indices(&plan(rows(&[3, 2, 1]), limits)), [vec![0, 1], vec![2]]);
     }
 
     proptest! {
@@ -65,7 +71,7 @@ mod tests {
         fn every_row_once_and_every_batch_within_limits(
             lengths in prop::collection::vec(0_usize..40, 0..60), max_rows in 1_usize..9, tokens in 1_usize..200,
         ) {
-            let batches = plan(rows(&lengths), Limits { rows: max_rows, tokens });
+            let batches = plan(rows(&lengths), Limits::new(max_rows, tokens));
             let mut seen: Vec<usize> = indices(&batches).concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());

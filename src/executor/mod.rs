@@ -1,17 +1,24 @@
 //! The room that both generation and scoring work in: tokenise → plan batches → infer → write.
 //!
-//! It knows neither tasks nor metrics. One thread tokenises (its rows in parallel) and plans, one thread per backend
-//! infers, the caller's thread writes; bounded channels join them, so a slow writer holds everything back instead of
-//! filling memory.
+//! It knows neither tasks nor metrics. One thread tokenises (its rows in parallel), one plans, one per backend infers, the
+//! caller's thread writes; bounded channels join them, so a slow writer holds everything back instead of filling memory,
+//! and the next window is tokenised while the workers are still busy with this one. Rows come out in order of completion
+//! with the caller's index: whoever needs them in order restores it (scoring looks results up by key).
 
 pub mod backend;
 pub mod batch;
 pub mod job;
+pub mod limits;
+pub mod meter;
 pub mod quit;
+pub mod totals;
 
 pub use backend::{Backend, Tokenise};
 pub use job::{Done, Job, Ready, milliseconds};
+pub use limits::Limits;
+pub use meter::{Percentiles, StageTimes};
 pub use quit::{Interrupted, Quit};
+pub use totals::Totals;
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -21,72 +28,20 @@ use std::time::{Duration, Instant};
 /// Batches waiting per worker: one is prefetched while one is computed; more would only age.
 const BATCHES_AHEAD: usize = 1;
 
-/// Finished batches waiting for the writer per worker: enough to ride out one flush to disk.
-const RESULTS_AHEAD: usize = 4;
+/// Finished batches waiting for the writer per worker: enough to ride out one flush to disk, which takes tens of
+/// milliseconds, without a worker waiting for it.
+const RESULTS_AHEAD: usize = 64;
+
+/// Tokenised windows waiting for the planner: the workers never wait for the tokenizer at the end of a window.
+const WINDOWS_AHEAD: usize = 1;
 
 /// Rows that are tokenised, sorted by length and planned together. Large enough for full batches of equal length, small
 /// enough that memory does not grow with the table.
 const WINDOW_ROWS: usize = 2048;
 
-/// Bounds of one batch.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Rows per batch.
-    pub rows: usize,
-    /// Padded tokens per batch: longest row × rows. A single row may exceed it.
-    pub tokens: usize,
-}
-
-/// What a run of the executor amounted to.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Totals {
-    /// Rows that came out, failed ones included.
-    pub rows: usize,
-    /// Rows that failed.
-    pub failed: usize,
-    /// Batches inferred.
-    pub batches: usize,
-    /// Tokens of all rows.
-    pub tokens: usize,
-    /// Tokens after padding.
-    pub padded_tokens: usize,
-    /// Time that workers spent inferring, summed over workers.
-    pub busy: Duration,
-    /// Wall time.
-    pub elapsed: Duration,
-    /// Workers.
-    pub workers: usize,
-    /// Whether a quit request ended it early.
-    pub interrupted: bool,
-}
-
-impl Totals {
-    /// Adds a run that came after this one on the same workers.
-    pub fn add(&mut self, next: &Self) {
-        self.rows += next.rows;
-        self.failed += next.failed;
-        self.batches += next.batches;
-        self.tokens += next.tokens;
-        self.padded_tokens += next.padded_tokens;
-        self.busy += next.busy;
-        self.elapsed += next.elapsed;
-        self.workers = next.workers;
-        self.interrupted |= next.interrupted;
-    }
-
-    /// Share of padded tokens that were padding.
-    #[must_use]
-    pub fn padding_waste(&self) -> f64 {
-        if self.padded_tokens == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.padded_tokens as f64 }
-    }
-
-    /// Share of the workers' time spent inferring.
-    #[must_use]
-    pub fn busy_share(&self) -> f64 {
-        let available = self.elapsed.as_secs_f64() * self.workers as f64;
-        if available > 0.0 { self.busy.as_secs_f64() / available } else { 0.0 }
-    }
-}
+/// The first window: small, so that the workers begin at once. Each window after it is four times as large, up to
+/// [`WINDOW_ROWS`].
+const FIRST_WINDOW_ROWS: usize = 128;
 
 struct Finished<O> {
     rows: Vec<Done<O>>,
@@ -110,15 +65,17 @@ where
 {
     let started = Instant::now();
     let workers = backends.len();
+    let (window_sender, window_receiver) = bounded::<Vec<Ready>>(WINDOWS_AHEAD);
     let (batch_sender, batch_receiver) = bounded::<Vec<Ready>>(workers * BATCHES_AHEAD);
     let (result_sender, result_receiver) = bounded::<Finished<B::Output>>(workers * RESULTS_AHEAD);
     let mut totals = Totals { workers, ..Totals::default() };
     let outcome = std::thread::scope(|scope| {
-        let planner_results = result_sender.clone();
-        scope.spawn(move || plan(jobs, tokeniser, limits, quit, &batch_sender, &planner_results));
+        let failures = result_sender.clone();
+        scope.spawn(move || tokenise(jobs, tokeniser, quit, &window_sender, &failures));
+        scope.spawn(move || plan(&window_receiver, limits, quit, &batch_sender));
         for backend in backends {
             let (batches, results) = (batch_receiver.clone(), result_sender.clone());
-            scope.spawn(move || infer(backend, &batches, &results));
+            scope.spawn(move || infer(backend, limits, &batches, &results));
         }
         drop((batch_receiver, result_sender));
         // The iteration ends when every sender is gone, and an early return drops the receiver, which stops the senders.
@@ -126,9 +83,11 @@ where
         for finished in &results {
             totals.rows += finished.rows.len();
             totals.failed += finished.rows.iter().filter(|row| row.result.is_err()).count();
+            totals.truncated += finished.rows.iter().filter(|row| row.truncated).count();
             totals.tokens += finished.rows.iter().map(|row| row.tokens).sum::<usize>();
             totals.padded_tokens += finished.padded_tokens;
-            totals.batches += 1;
+            totals.batches += usize::from(finished.padded_tokens > 0);
+            finished.rows.iter().for_each(|row| totals.meter.record(row));
             totals.busy += finished.busy;
             write(finished.rows)?;
         }
@@ -139,32 +98,21 @@ where
     outcome.map(|()| totals)
 }
 
-/// Tokenises window after window and sends planned batches. Rows that do not tokenise go straight to the results.
-fn plan<T: Tokenise, O: Send>(
+/// Tokenises window after window. Rows that do not tokenise go straight to the results.
+fn tokenise<T: Tokenise, O: Send>(
     jobs: impl Iterator<Item = Job>,
     tokeniser: &T,
-    limits: Limits,
     quit: &Quit,
-    batches: &Sender<Vec<Ready>>,
+    windows: &Sender<Vec<Ready>>,
     results: &Sender<Finished<O>>,
 ) {
     let mut jobs = jobs.peekable();
-    while jobs.peek().is_some() && !quit.requested() {
-        let window: Vec<Job> = jobs.by_ref().take(WINDOW_ROWS).collect();
-        let encoded: Vec<Result<Ready, (Done<O>, bool)>> = window
-            .into_par_iter()
-            .map(|job| {
-                let started = Instant::now();
-                let encoding = tokeniser.tokenise(&job.text);
-                let tokenise = started.elapsed();
-                match encoding {
-                    Ok(encoding) => {
-                        Ok(Ready { index: job.index, encoding, wanted: job.wanted, tokenise, since: Instant::now() })
-                    }
-                    Err(error) => Err((Done::failed(job.index, tokenise, format!("{error:#}")), job.wanted)),
-                }
-            })
-            .collect();
+    let mut window_rows = FIRST_WINDOW_ROWS;
+    while !quit.requested() && jobs.peek().is_some() {
+        let window: Vec<Job> = jobs.by_ref().take(window_rows).collect();
+        window_rows = (window_rows * 4).min(WINDOW_ROWS);
+        let encoded: Vec<Result<Ready, (Done<O>, bool)>> =
+            window.into_par_iter().map(|job| tokenise_job(job, tokeniser)).collect();
         let (mut ready, mut failed) = (Vec::new(), Vec::new());
         for row in encoded {
             match row {
@@ -177,7 +125,27 @@ fn plan<T: Tokenise, O: Send>(
         if !failed.rows.is_empty() && results.send(failed).is_err() {
             return;
         }
-        let planned = batch::plan(ready, limits);
+        if windows.send(ready).is_err() {
+            return;
+        }
+    }
+}
+
+fn tokenise_job<T: Tokenise, O>(job: Job, tokeniser: &T) -> Result<Ready, (Done<O>, bool)> {
+    let Job { index, text, wanted } = job;
+    let started = Instant::now();
+    let encoding = tokeniser.tokenise(&text);
+    let tokenise = started.elapsed();
+    match encoding {
+        Ok(encoding) => Ok(Ready { index, encoding, wanted, tokenise, since: Instant::now() }),
+        Err(error) => Err((Done::failed(index, tokenise, format!("{error:#}")), wanted)),
+    }
+}
+
+/// Plans each window and sends its batches. Batches that nobody wants are left out.
+fn plan(windows: &Receiver<Vec<Ready>>, limits: Limits, quit: &Quit, batches: &Sender<Vec<Ready>>) {
+    for window in windows {
+        let planned = batch::plan(window, limits);
         for batch in planned.into_iter().filter(|batch| batch.iter().any(|row| row.wanted)) {
             if quit.requested() || batches.send(batch).is_err() {
                 return;
@@ -186,9 +154,15 @@ fn plan<T: Tokenise, O: Send>(
     }
 }
 
-fn infer<B: Backend>(backend: &mut B, batches: &Receiver<Vec<Ready>>, results: &Sender<Finished<B::Output>>) {
+fn infer<B: Backend>(
+    backend: &mut B,
+    limits: Limits,
+    batches: &Receiver<Vec<Ready>>,
+    results: &Sender<Finished<B::Output>>,
+) {
     for batch in batches {
-        let padded_tokens = batch.len() * batch.iter().map(|row| row.encoding.ids.len()).max().unwrap_or(0);
+        let longest = batch.iter().map(|row| row.encoding.ids.len()).max().unwrap_or(0);
+        let padded_tokens = batch.len() * limits.width(longest);
         let started = Instant::now();
         let outputs = infer_batch(backend, &batch);
         let busy = started.elapsed();

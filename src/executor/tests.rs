@@ -58,7 +58,7 @@ fn collect(texts: &[String], workers: usize, limits: Limits) -> (Vec<Result<u32,
 #[test]
 fn a_bad_row_fails_alone() {
     let texts: Vec<String> = ["ab", "xb", "yb", "!tokenise", "cd"].map(str::to_owned).into();
-    let (rows, totals) = collect(&texts, 2, Limits { rows: 8, tokens: 100 });
+    let (rows, totals) = collect(&texts, 2, Limits::new(8, 100));
     assert_eq!(rows[0], Ok(195));
     assert_eq!(rows[1], Err("the batch broke".into()));
     assert_eq!(rows[2], Err("not this one".into()));
@@ -75,7 +75,7 @@ fn rows_that_are_done_keep_their_place_and_are_not_computed() {
         resumed[row].wanted = false;
     }
     let mut came = Vec::new();
-    let limits = Limits { rows: 2, tokens: 100 };
+    let limits = Limits::new(2, 100);
     let totals = run(resumed.into_iter(), &Bytes, &mut [Sum], limits, &Quit::default(), |batch| {
         came.extend(batch.into_iter().map(|row| row.index));
         Ok(())
@@ -89,7 +89,7 @@ fn rows_that_are_done_keep_their_place_and_are_not_computed() {
 #[test]
 fn a_failing_writer_ends_the_run_with_its_error() {
     let texts: Vec<String> = (0..5000).map(|i| format!("row {i}")).collect();
-    let limits = Limits { rows: 4, tokens: 100 };
+    let limits = Limits::new(4, 100);
     let outcome =
         run(jobs(&texts).into_iter(), &Bytes, &mut [Sum, Sum], limits, &Quit::default(), |_| bail!("the disk is full"));
     assert_eq!(outcome.expect_err("fails").to_string(), "the disk is full");
@@ -99,7 +99,7 @@ fn a_failing_writer_ends_the_run_with_its_error() {
 fn a_quit_request_stops_between_batches() {
     let texts: Vec<String> = (0..5000).map(|i| format!("row {i}")).collect();
     let (quit, mut rows) = (Quit::default(), 0);
-    let totals = run(jobs(&texts).into_iter(), &Bytes, &mut [Sum], Limits { rows: 1, tokens: 10 }, &quit, |batch| {
+    let totals = run(jobs(&texts).into_iter(), &Bytes, &mut [Sum], Limits::new(1, 10), &quit, |batch| {
         rows += batch.len();
         quit.request();
         Ok(())
@@ -115,8 +115,8 @@ proptest! {
         texts in prop::collection::vec("[a-w]{0,12}", 0..80), workers in 1_usize..4, max_rows in 1_usize..7,
         tokens in 1_usize..60,
     ) {
-        let (one, _) = collect(&texts, 1, Limits { rows: 1, tokens: 1 });
-        let (many, totals) = collect(&texts, workers, Limits { rows: max_rows, tokens });
+        let (one, _) = collect(&texts, 1, Limits::new(1, 1));
+        let (many, totals) = collect(&texts, workers, Limits::new(max_rows, tokens));
         prop_assert_eq!(one, many);
         prop_assert_eq!(totals.rows, texts.len());
     }

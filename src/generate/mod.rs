@@ -80,7 +80,7 @@ pub struct Generator {
 impl Generator {
     /// Loads the weights.
     pub fn open(registry: &Registry, model: &Model, prompter: Prompter, threads: usize) -> Result<Self> {
-        let decoder = Decoder::open(registry, model, SessionOptions { threads, arena: true })?;
+        let decoder = Decoder::open(registry, model, SessionOptions::cpu(threads, true))?;
         Ok(Self { prompter, decoder: Some(decoder) })
     }
 
@@ -117,7 +117,7 @@ impl Generator {
         let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
         let mut backends = [DecodeBackend::new(decoder, &settings, &self.prompter.text.stop_ids, seeds)];
         let tokeniser = PromptTokeniser { text: &self.prompter.text, max_new_tokens: settings.max_new_tokens };
-        let limits = Limits { rows: batch_size, tokens: settings.batch_tokens };
+        let limits = Limits::new(batch_size, settings.batch_tokens);
         let outcome = executor::run(ready.into_iter(), &tokeniser, &mut backends, limits, quit, |done| {
             write(done.into_iter().map(|done| self.prompter.row(&requests[done.index], done)).collect())
         });

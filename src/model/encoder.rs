@@ -1,6 +1,6 @@
 //! Encoder graphs (bi- and cross-encoders): a padded batch of token ids in, one float tensor out.
 
-use super::manifest::Exported;
+use super::manifest::{Exported, HINT};
 use super::registry::{Model, Registry};
 use super::session::{Inputs, Session, SessionOptions, tensor_i64, view_f32};
 use super::tokenizer::Encoding;
@@ -19,9 +19,9 @@ pub struct Encoder {
 }
 
 /// The tensor that an encoder returned for a batch, and which positions were real.
-pub struct Encoded {
+pub struct Encoded<'a> {
     /// Values, row after row.
-    pub data: Vec<f32>,
+    pub data: &'a [f32],
     /// Dimensions; the first one is the batch.
     pub shape: Vec<usize>,
     /// Valid tokens of each row.
@@ -32,7 +32,14 @@ impl Encoder {
     /// Loads the graph of an exported encoder and finds the output to read.
     pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
-        let session = Session::open(&exported.file("model.onnx"), options)?;
+        let graph = options.precision.graph_file();
+        ensure!(
+            exported.manifest.files.contains_key(graph),
+            "model `{}` has no `{graph}`: it was exported without the precision `{}`\n{HINT}",
+            model.key,
+            options.precision.name()
+        );
+        let session = Session::open(&exported.file(graph), options)?;
         let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
         let output = match &facts.output {
             Some(output) => output.clone(),
@@ -55,8 +62,8 @@ impl Encoder {
         Ok(Self { session, output, fixed_length: model.fixed_length, takes_type_ids })
     }
 
-    /// Runs a batch: rows are right-padded to the longest, or to the graph's fixed length.
-    pub fn forward(&mut self, rows: &[&Encoding]) -> Result<Encoded> {
+    /// Runs a batch and hands its output to `read`: rows are right-padded to the longest, or to the graph's fixed length.
+    pub fn forward<R>(&mut self, rows: &[&Encoding], read: impl FnOnce(&Encoded<'_>) -> Result<R>) -> Result<R> {
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let width = self.fixed_length.unwrap_or(longest);
         ensure!(longest <= width, "a row has {longest} tokens, the graph takes {width}; this is a bug");
@@ -83,13 +90,11 @@ impl Encoder {
         if self.takes_type_ids {
             inputs.push((Cow::Borrowed("token_type_ids"), tensor_i64(&shape, types)?.into()));
         }
-        let outputs = self.session.run(inputs)?;
-        let (_, value) = outputs
-            .iter()
-            .find(|(name, _)| *name == self.output)
-            .with_context(|| format!("the graph returned no `{}`", self.output))?;
-        let (shape, data) = view_f32(value)?;
-        ensure!(shape.first() == Some(&rows.len()), "`{}` has not one row per input row", self.output);
-        Ok(Encoded { data: data.to_vec(), shape, lengths: rows.iter().map(|row| row.ids.len()).collect() })
+        let lengths = rows.iter().map(|row| row.ids.len()).collect();
+        self.session.run_for(inputs, &self.output, |value| {
+            let (shape, data) = view_f32(value)?;
+            ensure!(shape.first() == Some(&rows.len()), "`{}` has not one row per input row", self.output);
+            read(&Encoded { data, shape, lengths })
+        })
     }
 }

@@ -1,11 +1,11 @@
 //! What the registry says of one model, and the checks that an entry must pass.
 
 use anyhow::{Result, anyhow, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Names that are taken: scorers beside the evaluators, and directories beside the models.
-const RESERVED_KEYS: [&str; 3] = ["f1", "exact_match", "runtime"];
+const RESERVED_KEYS: [&str; 5] = ["f1", "exact_match", "runtime", "runtime-openvino", "runtime-cuda"];
 
 /// One model of the registry.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +46,9 @@ pub struct Model {
     /// What `export/` fetches.
     #[serde(default, rename = "artifact")]
     pub artifacts: Vec<Artifact>,
+    /// Key of the model whose files a variant reads; set by [`super::variant`], never by the registry file.
+    #[serde(skip)]
+    pub files_of: Option<String>,
 }
 
 /// What a node does in the network.
@@ -97,8 +100,13 @@ pub struct ScoringFacts {
     /// Labels of a cross-encoder, in column order.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// Label whose probability is the score.
+    /// Label whose probability is the score; with several labels and the head `logit`, the label whose logit is.
     pub target: Option<String>,
+    /// Label whose probability is taken off under the head `difference`.
+    pub minus: Option<String>,
+    /// What the output is compared with.
+    #[serde(default)]
+    pub against: Against,
     /// Which text comes first.
     #[serde(default)]
     pub order: PairOrder,
@@ -125,7 +133,7 @@ pub enum Pooling {
 }
 
 /// How logits become a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// The only logit, as it is.
@@ -134,15 +142,28 @@ pub enum Head {
     Sigmoid,
     /// Softmax probability of the target label.
     Probability,
+    /// Softmax probability of the target label less that of another: entailment minus contradiction.
+    Difference,
+}
+
+/// What an evaluator sees beside the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// The reference: "every reference-output pair" (Section 4.2).
+    #[default]
+    Reference,
+    /// The input of the task: reference-free, as Section 3.1 has it.
+    Input,
 }
 
 /// Order of the texts in a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairOrder {
-    /// Output first: for NLI, "the candidate entails the reference" (Section 4.1).
+    /// Output first, then what it is compared with: for NLI, "the candidate entails the reference" (Section 4.1).
     OutputReference,
-    /// Reference first: "every reference-output pair" (Section 4.2).
+    /// What it is compared with first: "every reference-output pair" (Section 4.2).
     #[default]
     ReferenceOutput,
 }
@@ -155,6 +176,8 @@ pub struct ExportFacts {
     pub recipe: String,
     /// Quantisation the recipe keeps or makes.
     pub quantization: Option<String>,
+    /// `untrained` for a cross-encoder whose head is drawn from a fixed seed: for speed and parity, not for scores.
+    pub head: Option<String>,
     /// Tolerance of the parity gate.
     pub logit_tolerance: f64,
 }
@@ -236,7 +259,15 @@ impl Model {
                     Some(Head::Probability) => {
                         facts.target_column()?;
                     }
-                    Some(Head::Logit | Head::Sigmoid) => {}
+                    Some(Head::Difference) => {
+                        facts.target_column()?;
+                        facts.minus_column()?;
+                    }
+                    Some(Head::Logit | Head::Sigmoid) => {
+                        if facts.labels.len() > 1 {
+                            facts.target_column()?;
+                        }
+                    }
                 }
             }
         }
@@ -245,6 +276,12 @@ impl Model {
             ensure!(scoring.batch_size > 0, "`scoring.batch_size` must be at least 1");
         }
         Ok(())
+    }
+
+    /// Key of the directory its files lie in.
+    #[must_use]
+    pub fn files_key(&self) -> &str {
+        self.files_of.as_deref().unwrap_or(&self.key)
     }
 
     /// Facts of a decoder.
@@ -261,10 +298,18 @@ impl Model {
 impl ScoringFacts {
     /// Column of the target label: found by name, since column orders differ between models.
     pub fn target_column(&self) -> Result<usize> {
-        let target = self.target.as_deref().ok_or_else(|| anyhow!("`scoring.target` is missing"))?;
-        self.labels
-            .iter()
-            .position(|label| label == target)
-            .ok_or_else(|| anyhow!("`scoring.target` is `{target}`, which is none of `scoring.labels`"))
+        self.column("target", self.target.as_deref())
+    }
+
+    /// Column of the label that is taken off.
+    pub fn minus_column(&self) -> Result<usize> {
+        self.column("minus", self.minus.as_deref())
+    }
+
+    fn column(&self, field: &str, label: Option<&str>) -> Result<usize> {
+        let label = label.ok_or_else(|| anyhow!("`scoring.{field}` is missing"))?;
+        self.labels.iter().position(|known| known == label).ok_or_else(|| {
+            anyhow!("`scoring.{field}` is `{label}`, which is none of `scoring.labels`: {}", self.labels.join(", "))
+        })
     }
 }

@@ -73,7 +73,7 @@ impl Exported {
         };
         let manifest: Manifest = serde_json::from_str(&text)
             .with_context(|| format!("`{}` is not a valid manifest\n{HINT}", path.display()))?;
-        ensure!(manifest.key == model.key, "`{}` belongs to model `{}`", path.display(), manifest.key);
+        ensure!(manifest.key == model.files_key(), "`{}` belongs to model `{}`", path.display(), manifest.key);
         for artifact in &model.artifacts {
             let made_from = manifest.artifacts.get(&artifact.name).map(|a| a.sha256.as_str());
             ensure!(
@@ -120,6 +120,18 @@ impl Exported {
             );
         }
         Ok(())
+    }
+
+    /// One hash over some of the files: what was computed from them alone stays valid when others change.
+    pub fn hash_of(&self, names: &[&str]) -> Result<String> {
+        let mut fields = Vec::new();
+        for name in names {
+            let file = self.manifest.files.get(*name).with_context(|| {
+                format!("`{}` does not list `{name}`\n{HINT}", self.directory.join("manifest.json").display())
+            })?;
+            fields.extend([name.as_bytes(), file.sha256.as_bytes()]);
+        }
+        Ok(hex(&sha256_fields(fields)))
     }
 
     /// One hash over all files: what a run records and keys its work by.

@@ -3,7 +3,7 @@
 //! `export/` reads the same file, so a field added here must be known there too. Unknown fields are refused by name.
 
 pub use super::facts::{
-    Architecture, Artifact, DecoderFacts, ExportFacts, Head, Model, PackagePart, PairOrder, Pooling, Role,
+    Against, Architecture, Artifact, DecoderFacts, ExportFacts, Head, Model, PackagePart, PairOrder, Pooling, Role,
     ScoringFacts, Source,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -27,12 +27,26 @@ pub struct Registry {
 struct RegistryFile {
     schema_version: u32,
     #[serde(rename = "runtime")]
-    _runtime: Option<RuntimePackage>,
+    _runtime: Option<RuntimePackages>,
     #[serde(default, rename = "model")]
     models: Vec<Model>,
 }
 
-/// The package that carries ONNX Runtime; read by `export/`.
+/// The packages that carry ONNX Runtime, one per provider; read by `export/`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimePackages {
+    /// Package name of the build for the CPU.
+    pub package: String,
+    /// Its exact version.
+    pub version: String,
+    /// The build with the OpenVINO provider.
+    pub openvino: Option<RuntimePackage>,
+    /// The build with the CUDA provider.
+    pub cuda: Option<RuntimePackage>,
+}
+
+/// A package that carries ONNX Runtime.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuntimePackage {
@@ -90,7 +104,7 @@ impl Registry {
     /// Directory where a model's files lie.
     #[must_use]
     pub fn model_directory(&self, model: &Model) -> PathBuf {
-        self.directory.join(&model.key)
+        self.directory.join(model.files_key())
     }
 }
 

@@ -1,6 +1,7 @@
 //! ONNX Runtime itself: found and loaded at run time, once per process.
 
 use super::manifest::HINT;
+use super::provider::Provider;
 use anyhow::{Context, Result, anyhow, bail};
 use ort::environment::Environment;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ static ENVIRONMENT: OnceLock<Result<Loaded, String>> = OnceLock::new();
 struct Loaded {
     environment: Environment,
     version: String,
+    library: PathBuf,
 }
 
 /// Version and origin of the loaded library, for `run.json`.
@@ -27,20 +29,33 @@ pub struct RuntimeInfo {
     pub provider: String,
 }
 
-/// Loads the library: the one named by `ORT_DYLIB_PATH`, or `<models>/runtime/libonnxruntime.so`.
-pub fn load(models_directory: &Path) -> Result<RuntimeInfo> {
-    let loaded = ENVIRONMENT.get_or_init(|| load_once(models_directory).map_err(|error| format!("{error:#}")));
+/// Loads the library: the one named by `ORT_DYLIB_PATH`, or the build of the provider below `<models>/`. A process holds
+/// one build for its life, so the first call decides.
+pub fn load(models_directory: &Path, provider: Provider) -> Result<RuntimeInfo> {
+    let loaded =
+        ENVIRONMENT.get_or_init(|| load_once(models_directory, provider).map_err(|error| format!("{error:#}")));
     match loaded {
         Ok(loaded) => Ok(RuntimeInfo {
             version: loaded.version.clone(),
             build: ort::info().to_owned(),
-            provider: "cpu".to_owned(),
+            provider: provider.name().to_owned(),
         }),
         Err(message) => Err(anyhow!("{message}")),
     }
 }
 
-fn load_once(models_directory: &Path) -> Result<Loaded> {
+/// Whether a provider's build of ONNX Runtime lies in the models directory.
+#[must_use]
+pub fn is_present(models_directory: &Path, provider: Provider) -> bool {
+    models_directory.join(provider.runtime_directory()).join("libonnxruntime.so").exists()
+}
+
+/// The loaded library, for error messages; none before [`load`].
+pub(super) fn library() -> Option<&'static Path> {
+    ENVIRONMENT.get()?.as_ref().ok().map(|loaded| loaded.library.as_path())
+}
+
+fn load_once(models_directory: &Path, provider: Provider) -> Result<Loaded> {
     let library = match std::env::var_os(LIBRARY_VARIABLE) {
         Some(path) if !path.is_empty() => {
             let path = PathBuf::from(path);
@@ -50,9 +65,14 @@ fn load_once(models_directory: &Path) -> Result<Loaded> {
             path
         }
         _ => {
-            let path = models_directory.join("runtime").join("libonnxruntime.so");
+            let path = models_directory.join(provider.runtime_directory()).join("libonnxruntime.so");
             if !path.exists() {
-                bail!("ONNX Runtime is not here: `{}` does not exist\nhint: `just runtime` brings it", path.display());
+                bail!(
+                    "ONNX Runtime for the provider `{}` is not here: `{}` does not exist\nhint: `{}` brings it",
+                    provider.name(),
+                    path.display(),
+                    provider.recipe()
+                );
             }
             path
         }
@@ -67,7 +87,7 @@ fn load_once(models_directory: &Path) -> Result<Loaded> {
     // Its own warnings go straight to stderr; what a user can act on comes back as errors.
     environment.set_log_level(ort::logging::LogLevel::Error);
     let version = ort::util::probe(&library).map_or_else(|| "unknown".to_owned(), |minor| format!("1.{minor}"));
-    Ok(Loaded { environment, version })
+    Ok(Loaded { environment, version, library })
 }
 
 /// The loaded environment; an error when [`load`] was not called or failed.

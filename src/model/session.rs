@@ -2,8 +2,11 @@
 //! conversion of its errors stands here.
 
 use super::manifest::HINT;
+use super::provider::{Precision, Provider};
 use super::runtime;
 use anyhow::{Context, Result, anyhow};
+use ort::ep::{ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
+use ort::memory::MemoryInfo;
 use ort::session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::{DynValue, Tensor};
 use std::borrow::Cow;
@@ -17,6 +20,18 @@ pub struct SessionOptions {
     /// Keep freed memory for the next call. Faster for batches of one size; the largest batch's memory is never given
     /// back.
     pub arena: bool,
+    /// Who computes.
+    pub provider: Provider,
+    /// In which arithmetic.
+    pub precision: Precision,
+}
+
+impl SessionOptions {
+    /// ONNX Runtime's own kernels in the precision of the graph.
+    #[must_use]
+    pub fn cpu(threads: usize, arena: bool) -> Self {
+        Self { threads, arena, provider: Provider::Cpu, precision: Precision::F32 }
+    }
 }
 
 /// A loaded graph.
@@ -24,6 +39,7 @@ pub struct Session {
     inner: OrtSession,
     inputs: Vec<String>,
     outputs: Vec<String>,
+    provider: Provider,
 }
 
 /// Values by name, in the order they are handed to the graph.
@@ -38,18 +54,20 @@ impl Session {
                 .with_optimization_level(GraphOptimizationLevel::All)
                 .and_then(|builder| builder.with_intra_threads(options.threads))
                 .and_then(|builder| builder.with_inter_threads(1))
-                .and_then(|builder| builder.with_memory_pattern(options.arena))
-                .map_err(ort::Error::<()>::from)?;
-            let provider = ort::ep::CPU::default().with_arena_allocator(options.arena).build();
-            let mut builder = builder.with_execution_providers([provider]).map_err(ort::Error::<()>::from)?;
+                .and_then(|builder| builder.with_memory_pattern(options.arena))?;
+            let builder = match options.provider {
+                // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word.
+                Provider::OpenVino => builder.with_config_entry("session.disable_cpu_ep_fallback", "1")?,
+                Provider::Cpu | Provider::Cuda => builder,
+            };
+            let mut builder = builder.with_execution_providers([provider(options)])?;
             builder.commit_from_file(path)
         };
-        let inner = build()
-            .map_err(|error| anyhow!("{error}"))
-            .with_context(|| format!("cannot load `{}`\n{HINT}", path.display()))?;
+        let inner =
+            build().map_err(|error| anyhow!("{error}")).with_context(|| failed_to_load(path, options.provider))?;
         let inputs = inner.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Self { inner, inputs, outputs })
+        Ok(Self { inner, inputs, outputs, provider: options.provider })
     }
 
     /// Names of the graph's inputs.
@@ -74,6 +92,30 @@ impl Session {
             .ok_or_else(|| anyhow!("the graph has no input tensor `{name}`"))
     }
 
+    /// Runs the graph and hands one output to `read`. On a GPU the inputs are bound before the run and the output is bound
+    /// to host memory, so that only what is read crosses the bus.
+    pub(super) fn run_for<R>(
+        &mut self,
+        inputs: Inputs<'_>,
+        output: &str,
+        read: impl FnOnce(&DynValue) -> Result<R>,
+    ) -> Result<R> {
+        if self.provider != Provider::Cuda {
+            let outputs = self.inner.run(inputs).map_err(|error| anyhow!("inference failed: {error}"))?;
+            let value = outputs.get(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))?;
+            return read(value);
+        }
+        let failed = |error: ort::Error| anyhow!("inference failed: {error}");
+        let mut binding = self.inner.create_binding().map_err(failed)?;
+        for (name, value) in &inputs {
+            binding.bind_input(name.as_ref(), &**value).map_err(failed)?;
+        }
+        binding.bind_output_to_device(output, &MemoryInfo::default()).map_err(failed)?;
+        let outputs = self.inner.run_binding(&binding).map_err(failed)?;
+        let value = outputs.get(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))?;
+        read(value)
+    }
+
     /// Runs the graph and returns every output by name.
     pub(super) fn run(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, DynValue)>> {
         let mut outputs = self.inner.run(inputs).map_err(|error| anyhow!("inference failed: {error}"))?;
@@ -84,6 +126,40 @@ impl Session {
                 Ok((name.clone(), value))
             })
             .collect()
+    }
+}
+
+/// The provider with its options. Asked for and not there is an error: ort would otherwise go on without it.
+fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
+    match options.provider {
+        Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(options.arena).build(),
+        Provider::Cuda => ort::ep::CUDA::default().build(),
+        Provider::OpenVino => {
+            let precision = if options.precision == Precision::Bf16 { "bf16" } else { "f32" };
+            // Pinned threads of several sessions would all sit on the same cores.
+            let load_config = format!(
+                r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{precision}","ENABLE_CPU_PINNING":"NO","NUM_STREAMS":"1"}}}}"#
+            );
+            ort::ep::OpenVINO::default()
+                .with_device_type("CPU")
+                .with_num_threads(options.threads)
+                .with_arbitrary_config("load_config", load_config)
+                .build()
+        }
+    }
+    .error_on_failure()
+}
+
+fn failed_to_load(path: &Path, provider: Provider) -> String {
+    let library = runtime::library().map_or_else(String::new, |library| format!(" with `{}`", library.display()));
+    match provider {
+        Provider::Cpu => format!("cannot load `{}`\n{HINT}", path.display()),
+        Provider::Cuda | Provider::OpenVino => format!(
+            "cannot load `{}` on the provider `{}`{library}\nhint: `{}` brings the library that has it",
+            path.display(),
+            provider.name(),
+            provider.recipe()
+        ),
     }
 }
 

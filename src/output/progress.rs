@@ -56,6 +56,11 @@ impl Progress {
         }
     }
 
+    /// Rows that are finished so far, in all.
+    pub fn reach(&mut self, rows: usize) {
+        self.advance(rows.saturating_sub(self.done));
+    }
+
     /// Ends the display; the stage's summary line says the rest.
     pub fn finish(self) {
         if let Display::Bar(bar) = &self.display {

@@ -6,12 +6,13 @@
 pub mod cost;
 pub mod machine;
 
-use crate::executor::{Interrupted, Limits, Quit, milliseconds};
+use crate::executor::{Interrupted, Job, Quit, milliseconds};
 use crate::generate::{Generator, Request};
-use crate::score::{Evaluator, Pair};
+use crate::score::{Evaluator, Identity, Pair};
 use crate::store::rows::ProfileRow;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Node type of LLMs.
@@ -23,11 +24,13 @@ pub const EVALUATOR: &str = "evaluator";
 /// Longest latency per sample that percentiles tell apart: an hour, in microseconds. The mean has no such limit.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Where nodes run.
+/// Where inference nodes run.
 pub const DEVICE: &str = "cpu";
 
 /// Latencies per sample of one node.
 pub struct Measurement {
+    /// Where it ran.
+    pub device: String,
     batch_size: usize,
     samples: usize,
     total: Duration,
@@ -41,7 +44,15 @@ impl Measurement {
     fn new(batch_size: usize) -> Result<Self> {
         let histogram =
             Histogram::new_with_bounds(1, LONGEST_US, 3).context("a histogram of an hour; this is a bug")?;
-        Ok(Self { batch_size, samples: 0, total: Duration::ZERO, tokens: 0, histogram, peak_memory_mb: None })
+        Ok(Self {
+            device: DEVICE.to_owned(),
+            batch_size,
+            samples: 0,
+            total: Duration::ZERO,
+            tokens: 0,
+            histogram,
+            peak_memory_mb: None,
+        })
     }
 
     /// Adds a timed call of `rows` samples; each is charged an equal share.
@@ -66,7 +77,7 @@ impl Measurement {
         ProfileRow {
             node_type: node_type.to_owned(),
             node: node.to_owned(),
-            device: DEVICE.to_owned(),
+            device: self.device.clone(),
             batch_size: i32::try_from(self.batch_size).unwrap_or(i32::MAX),
             samples: self.samples as i64,
             latency_ms_mean: Some(milliseconds(self.total) / self.samples.max(1) as f64),
@@ -117,34 +128,41 @@ pub fn measure_generator(
     Ok(measurement)
 }
 
-/// Times an evaluator over the pairs at a batch size, after the warm-up.
+/// Times an evaluator over the pairs, `batch_size` of them at a time, after the warm-up. A pair that fails ends the
+/// measurement.
 pub fn measure_evaluator(
     evaluator: &mut Evaluator,
-    pairs: &[&Pair],
+    pairs: &[Pair],
     batch_size: usize,
     warmup: usize,
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(batch_size)?;
-    let limits = Limits { rows: batch_size, tokens: usize::MAX };
-    let batches: Vec<&[&Pair]> = pairs.chunks(batch_size).collect();
+    let identity = evaluator.identity().clone();
+    let batches: Vec<&[Pair]> = pairs.chunks(batch_size).collect();
     for (i, batch) in batches.iter().cycle().take(warmup).chain(&batches).enumerate() {
         let started = Instant::now();
-        let mut tokens = 0;
-        let totals = evaluator.score(batch, limits, quit, |rows| {
-            tokens += rows.iter().filter_map(|row| row.tokens).map(|n| n.unsigned_abs() as usize).sum::<usize>();
-            Ok(())
+        let totals = evaluator.compute(jobs(&identity, batch).into_iter(), quit, |done| {
+            done.into_iter().find_map(|row| row.result.err()).map_or(Ok(()), |error| bail!("{error}"))
         })?;
         let elapsed = started.elapsed();
         if totals.interrupted {
             return Err(Interrupted.into());
         }
         if i >= warmup {
-            measurement.record(batch.len(), elapsed, tokens);
+            measurement.record(batch.len(), elapsed, totals.tokens);
         }
     }
     measurement.peak_memory_mb = machine::peak_memory_mb();
     Ok(measurement)
+}
+
+/// What an evaluator has to read for a batch of pairs, each distinct piece once.
+fn jobs(identity: &Identity, pairs: &[Pair]) -> Vec<Job> {
+    let mut seen = HashSet::new();
+    let pieces = pairs.iter().filter_map(|pair| identity.pieces(pair).ok()).flat_map(|pieces| pieces.iter());
+    let distinct = pieces.filter(|piece| seen.insert(piece.key));
+    distinct.enumerate().map(|(index, piece)| Job { index, text: piece.text(), wanted: true }).collect()
 }
 
 #[cfg(test)]

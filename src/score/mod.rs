@@ -1,16 +1,25 @@
 //! How good answers are: generations in, scores out (Section 4.2, ground truth and lightweight evaluators).
+//!
+//! An evaluator's column is made in two passes over the pairs: `compute` reads every distinct text once and stores what
+//! the graph returned, `column` looks it up and turns it into rows.
 
-pub mod bi_encoder;
-pub mod cross_encoder;
+pub mod column;
+pub mod compute;
 pub mod evaluator;
 pub mod f1;
-pub mod min_max;
+mod fake;
+mod graph;
+pub mod head;
+pub mod identity;
 pub mod normalise;
 pub mod pairs;
 pub mod pooling;
+pub mod scale;
+pub mod text_scores;
 
-pub use evaluator::Evaluator;
-pub use pairs::{Pair, text_scores};
+pub use evaluator::{Evaluator, Execution};
+pub use identity::Identity;
+pub use pairs::{Pair, Pairs};
 
 /// Scorer name of token F1.
 pub const F1: &str = "f1";

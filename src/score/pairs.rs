@@ -1,56 +1,31 @@
-//! The (reference, output) pairs that every scorer reads, made from tasks and generations.
+//! The pairs that every scorer reads: an answer beside its task, streamed from tasks and generations.
 
-use super::{EXACT_MATCH, F1, f1};
-use crate::settings::{F1References, Scope};
-use crate::store::Fingerprint;
-use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
-use anyhow::{Result, anyhow};
-use std::collections::{BTreeMap, HashMap};
+use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
+use anyhow::{Result, bail};
+use std::iter::Peekable;
+use std::sync::Arc;
 
 /// One answer beside what it is compared with.
 #[derive(Debug, Clone)]
 pub struct Pair {
     /// The task.
-    pub task_id: String,
-    /// Its type: the group of per-task normalisation.
-    pub task_type: String,
+    pub task: Arc<ScoredTask>,
     /// Who answered.
     pub model: String,
-    /// First accepted answer, or the highlights.
-    pub reference: String,
-    /// All accepted answers.
-    pub references: Vec<String>,
     /// The answer, or why there is none.
     pub output: Result<String, String>,
 }
 
-/// Pairs in the order of the generations.
-pub fn pairs(tasks: &[TaskRow], generations: &[GenerationRow]) -> Result<Vec<Pair>> {
-    let by_id: HashMap<&str, &TaskRow> = tasks.iter().map(|task| (task.task_id.as_str(), task)).collect();
-    generations
-        .iter()
-        .map(|row| {
-            let task = by_id.get(row.task_id.as_str()).ok_or_else(|| {
-                anyhow!("model `{}` answered task `{}`, which is not among the tasks", row.model, row.task_id)
-            })?;
-            let output = match (&row.output, &row.error) {
-                (Some(output), None) => Ok(output.clone()),
-                (_, Some(error)) => Err(format!("there is no answer: {error}")),
-                (None, None) => Err("there is no answer".to_owned()),
-            };
-            Ok(Pair {
-                task_id: task.task_id.clone(),
-                task_type: task.task_type.clone(),
-                model: row.model.clone(),
-                reference: task.reference.clone(),
-                references: task.references.clone(),
-                output,
-            })
-        })
-        .collect()
-}
-
 impl Pair {
+    fn new(task: &Arc<ScoredTask>, row: ScoredAnswer) -> Self {
+        let output = match (row.output, row.error) {
+            (Some(output), None) => Ok(output),
+            (_, Some(error)) => Err(format!("there is no answer: {error}")),
+            (None, None) => Err("there is no answer".to_owned()),
+        };
+        Self { task: Arc::clone(task), model: row.model, output }
+    }
+
     /// A score row for this pair without timings.
     #[must_use]
     pub fn row(&self, scorer: &str, raw: Result<f64, String>, work_key: String) -> ScoreRow {
@@ -59,7 +34,7 @@ impl Pair {
             Err(error) => (None, Some(error)),
         };
         ScoreRow {
-            task_id: self.task_id.clone(),
+            task_id: self.task.task_id.clone(),
             model: self.model.clone(),
             scorer: scorer.to_owned(),
             raw,
@@ -73,80 +48,127 @@ impl Pair {
             work_key,
         }
     }
+}
 
-    /// The two texts an evaluator reads, or why it cannot judge them.
-    pub fn texts(&self) -> Result<(&str, &str), String> {
-        let output = self.output.as_ref().map_err(Clone::clone)?;
-        if self.reference.trim().is_empty() {
-            return Err("the reference is empty: there is nothing to compare with".to_owned());
+/// Pairs task by task, and within a task in the order of the models, so that answers to the same reference stand together.
+/// Holds one task and one row per model, whatever the size of the tables.
+pub struct Pairs<T, G: Iterator> {
+    tasks: T,
+    /// The answers of one model each, in the order of the tasks.
+    answers: Vec<Peekable<G>>,
+    task: Option<Arc<ScoredTask>>,
+    model: usize,
+}
+
+impl<T, G> Pairs<T, G>
+where
+    T: Iterator<Item = Result<ScoredTask>>,
+    G: Iterator<Item = Result<ScoredAnswer>>,
+{
+    /// Joins tasks with the answers of each model; both must stand in the same order, as poq writes them.
+    pub fn new(tasks: T, answers: impl IntoIterator<Item = G>) -> Self {
+        Self { tasks, answers: answers.into_iter().map(Iterator::peekable).collect(), task: None, model: 0 }
+    }
+
+    fn advance(&mut self) -> Result<Option<Pair>> {
+        loop {
+            let Some(task) = self.task.clone() else {
+                match self.tasks.next().transpose()? {
+                    Some(task) => (self.task, self.model) = (Some(Arc::new(task)), 0),
+                    None => return self.nothing_left().map(|()| None),
+                }
+                continue;
+            };
+            let Some(answers) = self.answers.get_mut(self.model) else {
+                self.task = None;
+                continue;
+            };
+            let here = |row: &Result<ScoredAnswer>| row.as_ref().map_or(true, |row| row.task_id == task.task_id);
+            match answers.next_if(here) {
+                // A second row of the same model and task comes next, and is a pair of its own: the join refuses it by name.
+                Some(row) => return Ok(Some(Pair::new(&task, row?))),
+                None => self.model += 1,
+            }
         }
-        if output.trim().is_empty() {
-            return Err("the output is empty: there is nothing to judge".to_owned());
+    }
+
+    /// After the last task no answer may be left.
+    fn nothing_left(&mut self) -> Result<()> {
+        for answers in &mut self.answers {
+            if let Some(row) = answers.next() {
+                let row = row?;
+                bail!(
+                    "model `{}` answered task `{}`, which is not among the tasks or stands in another order there\n\
+                     hint: run `poq generate` or `poq import` again",
+                    row.model,
+                    row.task_id
+                );
+            }
         }
-        Ok((&self.reference, output))
+        Ok(())
     }
 }
 
-/// F1 and exact match of every pair, in 0..1 and times ten.
-pub fn text_scores(pairs: &[Pair], references: F1References) -> Result<BTreeMap<&'static str, Vec<ScoreRow>>> {
-    let mut tables = BTreeMap::new();
-    for (scorer, metric) in [(F1, f1::token_f1 as fn(&str, &[String]) -> f64), (EXACT_MATCH, f1::exact_match)] {
-        let rows: Result<Vec<ScoreRow>> = pairs
-            .iter()
-            .map(|pair| {
-                let accepted = match references {
-                    F1References::Max => &pair.references[..],
-                    F1References::First => &pair.references[..pair.references.len().min(1)],
-                };
-                let raw = pair.output.as_ref().map(|output| metric(output, accepted)).map_err(Clone::clone);
-                let work_key = Fingerprint::new("text score")
-                    .text("scorer", scorer)
-                    .value("references", &accepted)?
-                    .value("output", &pair.output)?
-                    .key();
-                let mut row = pair.row(scorer, raw, work_key);
-                row.normalized = row.raw.map(|raw| raw * 10.0);
-                Ok(row)
-            })
-            .collect();
-        tables.insert(scorer, rows?);
+impl<T, G> Iterator for Pairs<T, G>
+where
+    T: Iterator<Item = Result<ScoredTask>>,
+    G: Iterator<Item = Result<ScoredAnswer>>,
+{
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Result<Pair>> {
+        self.advance().transpose()
     }
-    Ok(tables)
 }
 
-/// What min-max did to one group of scores.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct GroupScale {
-    /// Task type, or `all`.
-    pub group: String,
-    /// Smallest raw score.
-    pub min: Option<f64>,
-    /// Largest raw score.
-    pub max: Option<f64>,
-    /// Scores in the group.
-    pub n: usize,
-    /// Whether all scores are equal, so that every normalised score is 5.
-    pub constant: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Fills `normalized` by min-max over each group: per task type or over everything, always pooled over models. `rows`
-/// stand in the order of `pairs`.
-pub fn normalise_rows(rows: &mut [ScoreRow], pairs: &[Pair], scope: Scope) -> Vec<GroupScale> {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (i, pair) in pairs.iter().enumerate() {
-        let group = match scope {
-            Scope::PerTask => pair.task_type.as_str(),
-            Scope::Global => "all",
-        };
-        groups.entry(group).or_default().push(i);
-    }
-    let scale = |(group, members): (&str, Vec<usize>)| {
-        let raw: Vec<Option<f64>> = members.iter().map(|&i| rows[i].raw).collect();
-        let scaled = super::min_max::scale(&raw);
-        for (&i, value) in members.iter().zip(&scaled.normalized) {
-            rows[i].normalized = *value;
+    fn task(id: &str) -> ScoredTask {
+        ScoredTask {
+            task_id: id.into(),
+            task_type: "qa".into(),
+            input: "i".into(),
+            reference: "r".into(),
+            references: vec!["r".into()],
         }
-        GroupScale { group: group.to_owned(), min: scaled.min, max: scaled.max, n: scaled.n, constant: scaled.constant }
-    };
-    groups.into_iter().map(scale).collect()
+    }
+
+    fn answer(task_id: &str, model: &str) -> ScoredAnswer {
+        ScoredAnswer { task_id: task_id.into(), model: model.into(), output: Some("o".into()), error: None }
+    }
+
+    fn join(tasks: &[&str], answers: &[(&str, &[&str])]) -> Result<Vec<(String, String)>> {
+        let tasks: Vec<Result<ScoredTask>> = tasks.iter().map(|id| Ok(task(id))).collect();
+        let answers: Vec<Vec<Result<ScoredAnswer>>> =
+            answers.iter().map(|(model, ids)| ids.iter().map(|id| Ok(answer(id, model))).collect()).collect();
+        Pairs::new(tasks.into_iter(), answers.into_iter().map(Vec::into_iter))
+            .map(|pair| pair.map(|pair| (pair.task.task_id.clone(), pair.model)))
+            .collect()
+    }
+
+    #[test]
+    fn task_by_task_and_gaps_are_skipped() {
+        let pairs = join(&["1", "2", "3"], &[("a", &["1", "3"]), ("b", &["1", "2", "3"])]).expect("joins");
+        let expected = [("1", "a"), ("1", "b"), ("2", "b"), ("3", "a"), ("3", "b")];
+        assert_eq!(pairs, expected.map(|(task, model)| (task.to_owned(), model.to_owned())));
+        assert!(join(&["1"], &[]).expect("joins").is_empty());
+    }
+
+    #[test]
+    fn an_answer_to_no_task_or_out_of_order_is_named() {
+        for ids in [&["1", "9"][..], &["2", "1"]] {
+            let error = join(&["1", "2"], &[("a", ids)]).expect_err("refused").to_string();
+            assert!(error.contains("model `a`") && error.contains("task `") && error.contains("poq import"), "{error}");
+        }
+    }
+
+    #[test]
+    fn failed_answers_say_so() {
+        let mut row = answer("1", "a");
+        (row.output, row.error) = (None, Some("too long".into()));
+        let pair = Pair::new(&Arc::new(task("1")), row);
+        assert_eq!(pair.output, Err("there is no answer: too long".to_owned()));
+    }
 }

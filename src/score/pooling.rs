@@ -5,7 +5,7 @@ use crate::model::registry::Pooling;
 use anyhow::{Result, bail, ensure};
 
 /// Sentence vectors of a batch.
-pub fn pool(encoded: &Encoded, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
+pub fn pool(encoded: &Encoded<'_>, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
     match (pooling, &encoded.shape[..]) {
         (Pooling::None, &[_, hidden]) => Ok(encoded.data.chunks_exact(hidden.max(1)).map(<[f32]>::to_vec).collect()),
         (Pooling::None, shape) => bail!("the output has {} dimensions, a sentence vector has two", shape.len()),
@@ -56,9 +56,9 @@ pub fn cosine(a: &[f32], b: &[f32]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn encoded() -> Encoded {
+    fn encoded() -> Encoded<'static> {
         // Two rows of width 2 and hidden size 2; the second row has one real token, its padding is full of nonsense.
-        Encoded { data: vec![1.0, 4.0, 3.0, -2.0, 5.0, 6.0, 99.0, 99.0], shape: vec![2, 2, 2], lengths: vec![2, 1] }
+        Encoded { data: &[1.0, 4.0, 3.0, -2.0, 5.0, 6.0, 99.0, 99.0], shape: vec![2, 2, 2], lengths: vec![2, 1] }
     }
 
     #[test]

@@ -19,10 +19,16 @@ impl Fingerprint {
 
     /// Adds a text.
     #[must_use]
-    pub fn text(mut self, name: &str, value: &str) -> Self {
-        for part in [name, value] {
+    pub fn text(self, name: &str, value: &str) -> Self {
+        self.bytes(name, value.as_bytes())
+    }
+
+    /// Adds bytes.
+    #[must_use]
+    pub fn bytes(mut self, name: &str, value: &[u8]) -> Self {
+        for part in [name.as_bytes(), value] {
             self.0.update((part.len() as u64).to_le_bytes());
-            self.0.update(part.as_bytes());
+            self.0.update(part);
         }
         self
     }
@@ -55,6 +61,13 @@ impl Fingerprint {
     /// The first 16 bytes in hex: the key of a row of work.
     #[must_use]
     pub fn key(self) -> String {
-        hex(&self.0.finalize()[..16])
+        hex(&self.key_bytes())
+    }
+
+    /// The first 16 bytes.
+    #[must_use]
+    pub fn key_bytes(self) -> [u8; 16] {
+        let hash = self.0.finalize();
+        std::array::from_fn(|i| hash[i])
     }
 }

@@ -143,9 +143,48 @@ impl<R: WorkRow> Group<R> {
 }
 
 /// Hash of what rows hold: whose they are, the work they did, and whether it failed (a failed row that is tried again may not).
-pub fn content<R: WorkRow>(rows: &[R]) -> Result<String> {
-    let rows: Vec<_> = rows.iter().map(|row| (row.identity(), row.work_key(), row.failed())).collect();
-    Ok(Fingerprint::new(R::TABLE).value("rows", &rows)?.finish())
+#[derive(Clone)]
+pub struct Content {
+    hash: Fingerprint,
+    rows: usize,
+    failed: usize,
+}
+
+impl Content {
+    /// The hash of a table without rows.
+    #[must_use]
+    pub fn new<R: Row>() -> Self {
+        Self { hash: Fingerprint::new(R::TABLE), rows: 0, failed: 0 }
+    }
+
+    /// Adds a row.
+    pub fn add<R: WorkRow>(&mut self, row: &R) {
+        let (task_id, model) = row.identity();
+        self.rows += 1;
+        self.failed += usize::from(row.failed());
+        let failed = if row.failed() { "failed" } else { "done" };
+        self.hash = std::mem::take(&mut self.hash).text(task_id, model).text(row.work_key(), failed);
+    }
+
+    /// Rows so far, and how many of them failed.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.rows, self.failed)
+    }
+
+    /// The hash in hex.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.hash.finish()
+    }
+}
+
+/// The hash of a whole table.
+#[must_use]
+pub fn content<R: WorkRow>(rows: &[R]) -> String {
+    let mut content = Content::new::<R>();
+    rows.iter().for_each(|row| content.add(row));
+    content.finish()
 }
 
 /// Where the finished table of a group lies.
@@ -249,7 +288,7 @@ mod tests {
         assert_eq!(group.existing().expect("reads").keys().collect::<Vec<_>>(), ["a"]);
         group.append([row("b")]).expect("appends");
         group.flush().expect("flushes");
-        let stamp = Stamp { run: "run".into(), fingerprint: "x".into(), inputs: "y".into() };
+        let stamp = Stamp { run: "run".into(), fingerprint: "x".into(), inputs: "y".into(), ..Stamp::default() };
         assert!(!group.is_complete(&stamp).expect("reads"));
         group.finish(&[row("b"), row("a")], &stamp).expect("finishes");
         assert!(group.is_complete(&stamp).expect("reads"));

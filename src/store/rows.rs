@@ -64,6 +64,34 @@ pub struct GenerationRow {
     pub work_key: String,
 }
 
+/// The columns of `tasks` that scoring reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoredTask {
+    /// Unique within the run.
+    pub task_id: String,
+    /// `qa` or `summarization`.
+    pub task_type: String,
+    /// x: what was asked.
+    pub input: String,
+    /// y: the first accepted answer, or the highlights.
+    pub reference: String,
+    /// Every accepted answer, `reference` included.
+    pub references: Vec<String>,
+}
+
+/// The columns of `generations` that scoring reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoredAnswer {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node.
+    pub model: String,
+    /// What is scored; null when the row failed.
+    pub output: Option<String>,
+    /// Why the row has no answer; null when it has one.
+    pub error: Option<String>,
+}
+
 /// `scores`: one scorer's verdict on one answer; `f1` and `exact_match` are scorers too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRow {
@@ -184,6 +212,8 @@ macro_rules! tables {
 tables! {
     TaskRow => "tasks",
     GenerationRow => "generations",
+    ScoredTask => "tasks",
+    ScoredAnswer => "generations",
     ScoreRow => "scores",
     ProfileRow => "profile",
     RewardRow => "rewards",

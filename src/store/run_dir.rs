@@ -95,6 +95,12 @@ impl RunDir {
         self.root.join("generations")
     }
 
+    /// `work/`: finished evaluator work, one file per evaluator whose weights did it.
+    #[must_use]
+    pub fn work(&self, evaluator: &str) -> PathBuf {
+        self.root.join("work").join(format!("{evaluator}.redb"))
+    }
+
     /// `scores/`: one file per scorer.
     #[must_use]
     pub fn scores(&self) -> PathBuf {

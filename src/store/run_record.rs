@@ -2,7 +2,7 @@
 
 use super::table::{SCHEMA_VERSION, temporary_path};
 use crate::model::runtime::RuntimeInfo;
-use crate::settings::Settings;
+use crate::settings::{Scoring, Settings};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -81,6 +81,9 @@ pub struct StageRecord {
     pub failed: usize,
     /// Things a reader of the results should know.
     pub warnings: Vec<String>,
+    /// What the stage has to say for itself beside its summary: rates, padding, how busy the workers were.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Figures particular to the stage.
     pub details: BTreeMap<String, Value>,
 }
@@ -175,8 +178,8 @@ pub fn differences(old: &Settings, new: &Settings) -> Result<Vec<String>> {
     old.max_failed_share = new.max_failed_share;
     old.generation.batch_size = new.generation.batch_size;
     old.generation.batch_tokens = new.generation.batch_tokens;
-    old.scoring.batch_size = new.scoring.batch_size;
-    old.scoring.batch_tokens = new.scoring.batch_tokens;
+    let Scoring { workers, worker_threads, batch_size, batch_tokens, .. } = new.scoring;
+    old.scoring = Scoring { workers, worker_threads, batch_size, batch_tokens, ..old.scoring };
     let mut found = Vec::new();
     collect_differences("", &serde_json::to_value(&old)?, &serde_json::to_value(new)?, &mut found);
     Ok(found)

@@ -22,9 +22,15 @@ const TABLE_KEY: &str = "poq.table";
 const FINGERPRINT_KEY: &str = "poq.fingerprint";
 const INPUTS_KEY: &str = "poq.inputs";
 const RUN_KEY: &str = "poq.run";
+const MADE_BY_KEY: &str = "poq.made_by";
+const FAILED_KEY: &str = "poq.failed_rows";
 
-/// Rows per row group: large enough to compress well, small enough for readers to skip.
-const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows per row group: large enough to compress well, small enough for readers to skip and for a writer to hold.
+const ROW_GROUP_ROWS: usize = 16_384;
+
+/// Bytes of a page, which is what a reader holds of each column: a tenth of the usual, for tables that are streamed side
+/// by side.
+const PAGE_BYTES: usize = 128 << 10;
 
 /// What a table's metadata says of its making.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +41,10 @@ pub struct Stamp {
     pub fingerprint: String,
     /// Hash of the settings and of the tables that it was made from; empty for unfinished parts.
     pub inputs: String,
+    /// Hash of the model that computed it and of how it was read; empty where no model did.
+    pub made_by: String,
+    /// Rows with an error, where the table's maker counts them.
+    pub failed: usize,
 }
 
 /// Arrow fields of a row type, derived from the struct itself.
@@ -68,25 +78,40 @@ pub fn write_batch(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp)
 }
 
 fn write_file(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> Result<()> {
-    let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_created_by(concat!("poq ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![
-            entry(SCHEMA_KEY, SCHEMA_VERSION.to_string()),
-            entry(TABLE_KEY, table.to_owned()),
-            entry(FINGERPRINT_KEY, stamp.fingerprint.clone()),
-            entry(INPUTS_KEY, stamp.inputs.clone()),
-            entry(RUN_KEY, stamp.run.clone()),
-        ]))
-        .build();
     let file = File::create(path)?;
-    let mut writer = ArrowWriter::try_new(file.try_clone()?, batch.schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(file.try_clone()?, batch.schema(), Some(properties()))?;
     writer.write(batch)?;
+    for entry in metadata_of(table, stamp) {
+        writer.append_key_value_metadata(entry);
+    }
     writer.close()?;
     file.sync_all()?;
     Ok(())
+}
+
+/// How every table is laid out on disk.
+pub(super) fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_dictionary_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_created_by(concat!("poq ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}
+
+/// What a table says of itself.
+pub(super) fn metadata_of(table: &str, stamp: &Stamp) -> [KeyValue; 7] {
+    [
+        (SCHEMA_KEY, SCHEMA_VERSION.to_string()),
+        (TABLE_KEY, table.to_owned()),
+        (FINGERPRINT_KEY, stamp.fingerprint.clone()),
+        (INPUTS_KEY, stamp.inputs.clone()),
+        (RUN_KEY, stamp.run.clone()),
+        (MADE_BY_KEY, stamp.made_by.clone()),
+        (FAILED_KEY, stamp.failed.to_string()),
+    ]
+    .map(|(key, value)| KeyValue::new(key.to_owned(), value))
 }
 
 /// Where a table lies until it is whole.
@@ -104,11 +129,15 @@ pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
     let mut rows = Vec::new();
     for batch in reader.build().with_context(|| format!("cannot read `{}`", path.display()))? {
         let batch = batch.with_context(|| format!("`{}` is damaged", path.display()))?;
-        let part: Vec<R> = serde_arrow::from_record_batch(&batch)
-            .with_context(|| format!("`{}` has not the columns of table `{}`", path.display(), R::TABLE))?;
-        rows.extend(part);
+        rows.extend(rows_of::<R>(path, &batch)?);
     }
     Ok(rows)
+}
+
+/// Rows of a batch that was read from `path`.
+pub(super) fn rows_of<R: Row>(path: &Path, batch: &RecordBatch) -> Result<Vec<R>> {
+    serde_arrow::from_record_batch(batch)
+        .with_context(|| format!("`{}` has not the columns of table `{}`", path.display(), R::TABLE))
 }
 
 /// What a table says of its making; `None` when there is no such file.
@@ -119,10 +148,16 @@ pub fn stamp(path: &Path) -> Result<Option<Stamp>> {
     let reader = open(path)?;
     check_version(path, &reader)?;
     let value = |key| metadata(&reader, key).unwrap_or_default().to_owned();
-    Ok(Some(Stamp { run: value(RUN_KEY), fingerprint: value(FINGERPRINT_KEY), inputs: value(INPUTS_KEY) }))
+    Ok(Some(Stamp {
+        run: value(RUN_KEY),
+        fingerprint: value(FINGERPRINT_KEY),
+        inputs: value(INPUTS_KEY),
+        made_by: value(MADE_BY_KEY),
+        failed: value(FAILED_KEY).parse().unwrap_or(0),
+    }))
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+pub(super) fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -140,7 +175,7 @@ fn metadata<'r>(reader: &'r ParquetRecordBatchReaderBuilder<File>, key: &str) ->
     entries.iter().find(|entry| entry.key == key)?.value.as_deref()
 }
 
-fn check_version(path: &Path, reader: &ParquetRecordBatchReaderBuilder<File>) -> Result<()> {
+pub(super) fn check_version(path: &Path, reader: &ParquetRecordBatchReaderBuilder<File>) -> Result<()> {
     let version = metadata(reader, SCHEMA_KEY)
         .ok_or_else(|| anyhow!("`{}` was not written by poq\nhint: `poq import` reads other tables", path.display()))?;
     ensure!(
@@ -174,7 +209,8 @@ mod tests {
     fn rows_survive_the_disk() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("tasks.parquet");
-        let stamp_in = Stamp { run: "r".into(), fingerprint: "f".into(), inputs: "i".into() };
+        let stamp_in =
+            Stamp { run: "r".into(), fingerprint: "f".into(), inputs: "i".into(), made_by: "m".into(), failed: 3 };
         for rows in [vec![task("1"), task("2")], vec![]] {
             write(&path, &rows, &stamp_in).expect("writes");
             assert_eq!(read::<TaskRow>(&path).expect("reads"), rows);

@@ -5,20 +5,24 @@
 #![allow(clippy::print_stdout)]
 
 use crate::support::{library, repository};
-use poq::executor::{Limits, Quit};
+use poq::executor::Quit;
 use poq::generate::{Generator, Prompter, Request};
 use poq::model::chat::{ChatTemplate, Message};
 use poq::model::decoder::DecoderText;
 use poq::model::manifest::Exported;
+use poq::model::provider::{Precision, Provider};
 use poq::model::registry::{Model, Registry, Role};
 use poq::model::runtime;
-use poq::score::evaluator::Parallelism;
-use poq::score::{Evaluator, Pair};
+use poq::score::column::Column;
+use poq::score::compute::compute;
+use poq::score::{Evaluator, Execution, Pair};
 use poq::settings::Generation;
-use poq::store::rows::ScoreRow;
+use poq::store::rows::{ScoreRow, ScoredTask};
+use poq::store::work::WorkStore;
 use serde::Deserialize;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The registry and a model, or none where it is not exported; said aloud, so that nobody takes it for a pass.
 fn exported(key: &str, role: Role) -> Option<(Registry, Model)> {
@@ -30,7 +34,7 @@ fn exported(key: &str, role: Role) -> Option<(Registry, Model)> {
         return None;
     }
     let _ = library();
-    runtime::load(&registry.directory).expect("runtime loads");
+    runtime::load(&registry.directory, Provider::Cpu).expect("runtime loads");
     Some((registry, model))
 }
 
@@ -52,14 +56,14 @@ struct ExpectedPair {
 }
 
 fn pair(index: usize, expected: &ExpectedPair) -> Pair {
-    Pair {
+    let task = ScoredTask {
         task_id: format!("{index:04}"),
         task_type: "qa".into(),
-        model: "m".into(),
+        input: String::new(),
         reference: expected.reference.clone(),
         references: vec![expected.reference.clone()],
-        output: Ok(expected.output.clone()),
-    }
+    };
+    Pair { task: Arc::new(task), model: "m".into(), output: Ok(expected.output.clone()) }
 }
 
 /// The recordings hold empty texts too, which the library scores and poq refuses to.
@@ -67,16 +71,18 @@ fn pairs_without_text(pair: &ExpectedPair) -> bool {
     pair.reference.trim().is_empty() || pair.output.trim().is_empty()
 }
 
-fn score(evaluator: &mut Evaluator, pairs: &[&Pair], rows: usize) -> Vec<ScoreRow> {
-    let mut scored = Vec::new();
-    let limits = Limits { rows, tokens: 4096 };
-    evaluator
-        .score(pairs, limits, &Quit::default(), |rows| {
-            scored.extend(rows);
-            Ok(())
-        })
-        .expect("scores");
-    scored
+fn score(evaluator: &mut Evaluator, pairs: &[Pair]) -> Vec<ScoreRow> {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let store = WorkStore::open(&directory.path().join("work.redb")).expect("opens");
+    compute(evaluator, pairs.iter().cloned().map(Ok), &store, &Quit::default(), |_| {}).expect("computes");
+    let identity = evaluator.identity();
+    let mut column = Column::new(identity, store.read().expect("reads"));
+    pairs.iter().map(|pair| column.row(pair).expect("row")).collect()
+}
+
+fn execution(rows: usize) -> Execution {
+    let (provider, precision) = (Provider::Cpu, Precision::F32);
+    Execution { provider, precision, workers: 2, threads: 1, batch_size: rows, batch_tokens: 4096 }
 }
 
 fn scores_equal(key: &str, file: &str, tolerance: f64) {
@@ -84,11 +90,10 @@ fn scores_equal(key: &str, file: &str, tolerance: f64) {
     let expected: Scores = expected(file);
     assert!(expected.pairs.len() >= 30);
     let pairs: Vec<Pair> = expected.pairs.iter().enumerate().map(|(i, expected)| pair(i, expected)).collect();
-    let refs: Vec<&Pair> = pairs.iter().collect();
-    let mut evaluator = Evaluator::open(&registry, &model, Parallelism { workers: 2, threads: 1 }).expect("loads");
     let mut worst = 0.0_f64;
     for rows in [1, 8] {
-        let scored = score(&mut evaluator, &refs, rows);
+        let mut evaluator = Evaluator::open(&registry, &model, execution(rows)).expect("loads");
+        let scored = score(&mut evaluator, &pairs);
         assert_eq!(scored.len(), pairs.len());
         for (row, expected) in scored.iter().zip(&expected.pairs) {
             if pairs_without_text(expected) {

@@ -1,0 +1,26 @@
+//! Bounds of one batch, and what a batch costs after padding.
+
+/// Bounds of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows per batch.
+    pub rows: usize,
+    /// Padded tokens per batch: longest row × rows. A single row may exceed it.
+    pub tokens: usize,
+    /// Width that every row is padded to, for graphs that take only one; otherwise the longest row's.
+    pub fixed_length: Option<usize>,
+}
+
+impl Limits {
+    /// Bounds for graphs that take any length.
+    #[must_use]
+    pub fn new(rows: usize, tokens: usize) -> Self {
+        Self { rows, tokens, fixed_length: None }
+    }
+
+    /// Tokens of a row after padding in a batch whose longest row has `longest` tokens.
+    #[must_use]
+    pub fn width(self, longest: usize) -> usize {
+        self.fixed_length.unwrap_or(longest)
+    }
+}
