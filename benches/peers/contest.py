@@ -1,0 +1,130 @@
+"""What a contestant is, the screening that drops the slower settings, and the paired repeats of those that stay."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from inputs import Pairs
+from scipy.stats import spearmanr
+from talk import say
+
+
+WARM_UP_PART = 4
+
+
+class Unavailable(Exception):
+    """The contestant cannot take part; the message is its reason."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One timed pass over all pairs: seconds on the contestant's own clock, and a score per pair."""
+
+    seconds: float
+    scores: np.ndarray
+    # Seconds of the whole command, where the pass was one.
+    command_seconds: float | None = None
+
+
+class Contestant(Protocol):
+    """poq with some options, or a peer with some settings."""
+
+    precision: str
+
+    def describe(self) -> str:
+        """Tool, version and settings."""
+
+    def warm_up(self, pairs: Pairs) -> None:
+        """Whatever the contestant may do before its first timed pass. Raises Unavailable."""
+
+    def timed_pass(self, pairs: Pairs) -> Pass:
+        """Do it once. Raises Unavailable."""
+
+
+# Encloses a contestant's pass, to see what the others do meanwhile.
+Watch = Callable[[Contestant], AbstractContextManager[None]]
+
+
+@dataclass(eq=False)
+class Record:
+    """Everything measured of one contestant on one input."""
+
+    contestant: Contestant
+    pairs: Pairs
+    passes: list[Pass] = field(default_factory=list)
+
+    def rates(self) -> list[float]:
+        """Pairs per second of every repeat."""
+        return [len(self.pairs) / found.seconds for found in self.passes]
+
+    def median(self) -> float:
+        """Pairs per second."""
+        return statistics.median(self.rates())
+
+    def command_seconds(self) -> float:
+        """Of the whole command, median; only where a pass is a command."""
+        return statistics.median(found.command_seconds for found in self.passes)
+
+    def scores(self) -> np.ndarray:
+        """Of the last pass."""
+        return self.passes[-1].scores
+
+    def difference_to(self, other: Record) -> float:
+        """Largest absolute difference of a pair's score."""
+        return float(np.abs(self.scores() - other.scores()).max())
+
+    def spearman_with(self, other: Record) -> float:
+        """Rank correlation of the scores."""
+        return float(spearmanr(self.scores(), other.scores()).statistic)
+
+
+class Screening:
+    """One pass of everybody on a sample, and why some did not take part."""
+
+    def __init__(self, sample: Pairs) -> None:
+        self.sample = sample
+        self.records: dict[Contestant, Record] = {}
+        self.refusals: dict[str, str] = {}
+
+    def add(self, contestants: Sequence[Contestant]) -> None:
+        """One pass each, after a warm-up on a part of the sample."""
+        warm_up = self.sample.head(max(1, len(self.sample) // WARM_UP_PART), "warm-up")
+        for contestant in contestants:
+            try:
+                contestant.warm_up(warm_up)
+                record = Record(contestant, self.sample, [contestant.timed_pass(self.sample)])
+            except Unavailable as refusal:
+                self.refuse(contestant, str(refusal))
+                continue
+            self.records[contestant] = record
+            say(f"{contestant.describe()}: {record.median():.1f} pairs/s on {len(self.sample)} pairs")
+
+    def refuse(self, contestant: Contestant, reason: str) -> None:
+        """Note why a contestant cannot be in the repeats."""
+        self.records.pop(contestant, None)
+        self.refusals[contestant.describe()] = reason
+        say(f"{contestant.describe()}: out: {reason}")
+
+    def fastest(self, candidates: Sequence[Contestant]) -> Contestant:
+        """The fastest of some. Raises Unavailable with their reasons where none took part."""
+        if found := [candidate for candidate in candidates if candidate in self.records]:
+            return max(found, key=lambda candidate: self.records[candidate].median())
+        reasons = [self.refusals[candidate.describe()] for candidate in candidates]
+        raise Unavailable("; ".join(dict.fromkeys(reasons)))
+
+
+def alternate(contestants: Sequence[Contestant], pairs: Pairs, repeats: int, watch: Watch) -> dict[Contestant, Record]:
+    """Everybody once, then everybody again: what the machine does meanwhile hits all of them alike."""
+    records = {contestant: Record(contestant, pairs) for contestant in contestants}
+    for repeat in range(repeats):
+        for contestant, record in records.items():
+            with watch(contestant):
+                record.passes.append(contestant.timed_pass(pairs))
+        rates = ", ".join(f"{record.rates()[-1]:.1f}" for record in records.values())
+        say(f"{pairs.name}, repeat {repeat + 1} of {repeats}: {rates} pairs/s")
+    return records

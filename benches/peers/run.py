@@ -1,0 +1,90 @@
+"""`just bench-peers`: measure poq against Python tools, on the same weights and the same inputs.
+
+    python benches/peers/run.py [--only NAME …] [--repeats N] [--pairs N] [--rows N] [--out DIR]
+
+Writes DIR/peers.json and DIR/RESULTS.md; when everything was measured at full size, benches/RESULTS.md instead.
+Exit code 1 if a row could not be measured, or if scores that must agree do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import results
+from encoders import BI_ENCODERS, CROSS_ENCODERS
+from encoders import measure as measure_encoders
+from ours import Engine
+from rows import Bench, Measured
+from settings import REPOSITORY, RESULTS_TABLE
+from tables import NAMES as TABLE_NAMES
+from tables import measure as measure_tables
+from talk import say
+
+NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *TABLE_NAMES)
+REPEATS, PAIRS, ROWS = 5, 700, 1_000_000
+
+
+def main() -> int:
+    """Measure group by group; what one group has measured is written before the next begins."""
+    arguments = parse_arguments()
+    out = arguments.out.resolve()
+    shutil.rmtree(out / "runs", ignore_errors=True)
+    facts = results.machine()
+    models = arguments.models.resolve()
+    engine = Engine(arguments.poq.resolve(), models, out / "runs")
+    only = frozenset(arguments.only)
+    bench = Bench(engine, models, out, only, arguments.repeats, arguments.pairs, arguments.rows)
+    facts |= {"poq": f"{engine.version}, {results.commit()}", "repeats": str(bench.repeats)}
+    complete = (bench.only, bench.pairs, bench.rows) == (frozenset(NAMES), PAIRS, ROWS) and bench.repeats >= REPEATS
+    target = RESULTS_TABLE if complete else out / "RESULTS.md"
+    command = shlex.join(["just", "bench-peers", *sys.argv[1:]])
+    total = Measured()
+    for names, measure in (
+        (BI_ENCODERS.names.values(), lambda: measure_encoders(BI_ENCODERS, bench)),
+        (CROSS_ENCODERS.names.values(), lambda: measure_encoders(CROSS_ENCODERS, bench)),
+        (TABLE_NAMES, lambda: measure_tables(bench)),
+    ):
+        if bench.only.isdisjoint(names):
+            continue
+        found = measure()
+        total.entries += found.entries
+        total.sections += found.sections
+        total.problems |= found.problems
+        results.write(total, out, target, command, facts)
+    for one in total.entries:
+        figures = f"{one['ours']:10.3f} {one['peer']:10.3f} {one['unit']:8} {one['ratio']:6.2f}"
+        print(f"{one['name']:44} {figures}  {one['peer_tool']}")
+    for name, problem in total.problems.items():
+        say(f"error: `{name}`: {problem}")
+    say(f"wrote {out / 'peers.json'} and {target}")
+    return 1 if total.problems else 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="just bench-peers", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    names = ", ".join(NAMES)
+    add("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=f"rows to measure: {names}")
+    add("--repeats", type=positive, default=REPEATS, help="paired repeats (default: %(default)s)")
+    add("--pairs", type=positive, default=PAIRS, help="pairs of the evaluator rows (default: %(default)s)")
+    add("--rows", type=positive, default=ROWS, help="rows of the table that is loaded (default: %(default)s)")
+    add("--out", type=Path, default=REPOSITORY / "results/bench", help="where peers.json goes (default: results/bench)")
+    add("--poq", type=Path, default=REPOSITORY / "target/release/poq", help="the binary (default: target/release/poq)")
+    add("--models", type=Path, default=REPOSITORY / "models", help="registry and exported models (default: models)")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A number of things to do."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

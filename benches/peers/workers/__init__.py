@@ -1,0 +1,1 @@
+"""Processes that hold one peer each; `serve` is what they share."""
