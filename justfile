@@ -55,12 +55,34 @@ test-export: export-environment
     PYTHONPATH=export {{export_python}} -m unittest discover -s export/tests
 
 # Run the tests; those on real models run where the models are exported
-test: runtime
+test: runtime test-export
     cargo test --release --locked
 
 # Benchmarks of the parts that need no model: planner, text metrics, executor on a fake backend, simulation
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
+
+# Measure poq against Python tools on the same weights and inputs; brings torch (about 6 GB)
+# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --out DIR)
+bench-peers *FLAGS: (export "--pool" "quick") (export "--pool" "bench") (runtime "openvino") peers-environment
+    cargo build --release --locked
+    PYTHONPATH=export .venv/peers/bin/python benches/peers/run.py {{FLAGS}}
+
+[private]
+peers-environment:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/peers/requirements.txt
+    wanted=$(cat benches/peers/requirements.txt benches/peers/requirements-onnx.txt)
+    if [[ "$wanted" != "$(cat "$stamp" 2>/dev/null || true)" ]]; then
+        echo "just: installing benches/peers/requirements.txt into .venv/peers" >&2
+        python3 -m venv .venv/peers
+        pip=(.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check)
+        "${pip[@]}" -r benches/peers/requirements.txt
+        rm -rf .venv/peers-onnx
+        "${pip[@]}" --no-deps --target .venv/peers-onnx -r benches/peers/requirements-onnx.txt
+        printf '%s\n' "$wanted" > "$stamp"
+    fi
 
 # Check formatting, lints and documentation, warnings denied
 lint:

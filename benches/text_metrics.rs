@@ -1,10 +1,9 @@
-//! F1, exact match and min-max alone: what `poq score` does to every row beside the evaluators.
+//! F1 and exact match alone: what `poq score` does to every row beside the evaluators.
 
 #![allow(missing_docs)] // the macros below make public functions
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use poq::score::f1::{exact_match, token_f1};
-use poq::score::min_max::scale;
 use std::hint::black_box;
 
 const SUMMARY: &str = "The council voted to close the northern ferry after a survey found cracks in both piers; \
@@ -24,9 +23,6 @@ fn text_metrics(criterion: &mut Criterion) {
             b.iter(|| exact_match(black_box(output), black_box(&references)));
         });
     }
-    let raw: Vec<Option<f64>> = (0..100_000).map(|i| (i % 17 != 0).then(|| f64::from(i).sin())).collect();
-    group.throughput(Throughput::Elements(raw.len() as u64));
-    group.bench_function("min-max of 100,000 scores", |b| b.iter(|| scale(black_box(&raw))));
     group.finish();
 }
 

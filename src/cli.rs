@@ -64,6 +64,11 @@ pub enum Command {
     /// What models there are
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Sweep the settings of a pool's evaluators on this machine: which are fastest, and what speed costs
+    Bench(BenchArguments),
+    /// One cell of a sweep, in a process of its own
+    #[command(hide = true)]
+    BenchCell(BenchCellArguments),
 }
 
 /// `poq run`.
@@ -158,6 +163,9 @@ pub struct ScoreArguments {
     /// How the evaluators are run
     #[command(flatten)]
     pub execution: ExecutionArguments,
+    /// Measure for some seconds which workers and batches are fastest, where the settings leave them open, and remember it
+    #[arg(long)]
+    pub calibrate: bool,
     /// Replace every evaluator by a stand-in that computes next to nothing (for tests and benchmarks)
     #[arg(long, hide = true)]
     pub fake_inference: bool,
@@ -275,11 +283,65 @@ pub struct ImportArguments {
     pub update: bool,
 }
 
+/// `poq bench`. Lists are comma-separated; every combination is measured.
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// Pool whose evaluators are measured
+    #[arg(long, default_value = "quick")]
+    pub pool: String,
+    /// Evaluators to measure, instead of a pool's
+    #[arg(long = "model", value_name = "KEY")]
+    pub models: Vec<String>,
+    /// Providers [default: those whose ONNX Runtime is here]
+    #[arg(long = "provider", value_enum, value_delimiter = ',')]
+    pub providers: Vec<Provider>,
+    /// Precisions [default: all that a provider can compute]
+    #[arg(long = "precision", value_enum, value_delimiter = ',')]
+    pub precisions: Vec<Precision>,
+    /// Sessions side by side [default: 1, 2, 4 up to the cores]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
+    pub workers: Vec<usize>,
+    /// Threads inside each session [default: the cores divided by the sessions]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
+    pub worker_threads: Vec<usize>,
+    /// Rows per inference call [default: 4,8,16,32]
+    #[arg(long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = positive)]
+    pub batch_sizes: Vec<usize>,
+    /// Padded tokens per inference call [default: 2048]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
+    pub batch_tokens: Vec<usize>,
+    /// Pairs of the sample
+    #[arg(long, value_name = "N", default_value = "96", value_parser = positive)]
+    pub pairs: usize,
+    /// Timed passes over the sample; the median counts
+    #[arg(long, value_name = "N", default_value = "3", value_parser = positive)]
+    pub repeats: usize,
+    /// Seed of the sample
+    #[arg(long, default_value = "42")]
+    pub seed: u64,
+    /// Directory of the table and the charts [default: bench/ in the results directory]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `poq bench-cell`.
+#[derive(Debug, Args)]
+pub struct BenchCellArguments {
+    /// The cell, as JSON
+    pub request: String,
+}
+
 /// `poq models`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// The registry, what is exported, and how to get what is missing
     List {
+        /// Only this pool
+        #[arg(long)]
+        pool: Option<String>,
+    },
+    /// What each evaluator's 8-bit graphs cost in accuracy, as measured when they were exported
+    Drift {
         /// Only this pool
         #[arg(long)]
         pool: Option<String>,
@@ -290,6 +352,10 @@ pub enum ModelsCommand {
         #[arg(long)]
         pool: Option<String>,
     },
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a number of at least 1 is needed".to_owned())
 }
 
 fn parse_latency(text: &str) -> Result<(String, f64), String> {

@@ -30,6 +30,8 @@ pub mod model;
 
 pub mod profile;
 
+pub mod bench;
+
 pub mod simulate;
 
 pub mod report;

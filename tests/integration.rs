@@ -16,3 +16,5 @@ mod pipeline;
 mod real_models;
 #[path = "cases/repository.rs"]
 mod repository;
+#[path = "cases/scoring.rs"]
+mod scoring;

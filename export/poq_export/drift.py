@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import drift_inputs, quantize
+from . import drift_inputs, quantize, weights
 from .drift_inputs import Pair
 from .encoder_gate import Encoder
 from .registry import Model, Scoring
@@ -27,31 +27,40 @@ class DriftError(Exception):
 
 
 def report(model: Model, out_dir: Path) -> dict:
-    """The manifest's `drift` entry for an exported evaluator."""
-    graphs = {name: Encoder(model, out_dir, graph) for name, graph in (("f32", "model.onnx"), ("int8", quantize.GRAPH))}
+    """The manifest's `drift` entry for an exported evaluator.
+
+    `w8` is the graph with 8-bit weights on ONNX Runtime, which computes it in f32: what rounding the weights alone does.
+    """
+    names = {"f32": "model.onnx", "int8": quantize.GRAPH, "w8": weights.GRAPH}
+    graphs = {name: Encoder(model, out_dir, graph) for name, graph in names.items() if graph in model.files}
     return measure({name: scorer(encoder) for name, encoder in graphs.items()}, drift_inputs.pairs())
 
 
 def summary(figures: dict) -> list[str]:
     """The main figures, for one line of progress."""
-    int8 = figures["int8"]
     names = ("difference_largest", "difference_mean", "spearman", "batch_mate_largest")
-    return [f"{figures['pairs']} pairs", *(f"{name} {int8[name]:.3g}" for name in names)]
+    variants = [name for name in figures if name not in ("pairs", "f32")]
+    shown = [f"{variant} {name} {figures[variant][name]:.3g}" for variant in variants for name in names]
+    return [f"{figures['pairs']} pairs", *shown]
 
 
 def measure(scores: dict[str, Score], pairs: list[Pair]) -> dict:
-    """All figures, from the `f32` and the `int8` way of scoring pairs."""
+    """All figures, from the `f32` way of scoring pairs and the others."""
     alone = {name: _run(score, pairs, 1, name) for name, score in scores.items()}
     mates = {name: np.abs(_run(score, pairs, BATCH, name) - alone[name]) for name, score in scores.items()}
-    difference = np.abs(alone["int8"] - alone["f32"])
-    against_f32 = {
+    figures = {name: _against(alone["f32"], alone[name]) | _mate_figures(mates[name]) for name in scores if name != "f32"}
+    return {"pairs": len(pairs), "f32": _mate_figures(mates["f32"]), **figures}
+
+
+def _against(exact: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    difference = np.abs(found - exact)
+    return {
         "difference_largest": float(difference.max()),
         "difference_mean": float(difference.mean()),
         "difference_p99": float(np.percentile(difference, 99)),
-        "spearman": spearman(alone["f32"], alone["int8"]),
-        "pearson": pearson(alone["f32"], alone["int8"]),
+        "spearman": spearman(exact, found),
+        "pearson": pearson(exact, found),
     }
-    return {"pairs": len(pairs), "f32": _mate_figures(mates["f32"]), "int8": against_f32 | _mate_figures(mates["int8"])}
 
 
 def scorer(encoder: Encoder) -> Score:

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import load_file
 
-from . import dequantize, quantize
+from . import dequantize, quantize, weights
 from .bert import INPUTS, Bert
 from .registry import Model
 from .untrained import untrained_head
@@ -34,9 +34,10 @@ def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None:
     recipes[model.export.recipe](model, artifacts, out_dir)
     copy_tokenizer(artifacts["tokenizer.json"], out_dir / "tokenizer.json")
     check_interface(model, out_dir / "model.onnx")
-    if quantize.GRAPH in model.files:
-        quantize.write(out_dir / "model.onnx", out_dir / quantize.GRAPH)
-        check_interface(model, out_dir / quantize.GRAPH)
+    for variant in (quantize, weights):
+        if variant.GRAPH in model.files:
+            variant.write(out_dir / "model.onnx", out_dir / variant.GRAPH)
+            check_interface(model, out_dir / variant.GRAPH)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -205,12 +205,15 @@ def load(path: Path) -> Registry:
 
 
 def models_of_experiment(path: Path) -> list[str]:
-    """Keys of the inference and evaluator nodes that an experiment file names."""
+    """Keys of the models whose files an experiment needs, each once; variants of evaluators stand for their model."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    keys = table.get("generation", {}).get("models", []) + table.get("scoring", {}).get("evaluators", [])
+    scoring = table.get("scoring", {})
+    variants = {key: variant.get("model") for key, variant in scoring.get("variants", {}).items()}
+    keys = table.get("generation", {}).get("models", []) + scoring.get("evaluators", [])
+    keys += scoring.get("unpaid_evaluators", [])
     if not keys:
         raise RegistryError(f"{path} names no models")
-    return keys
+    return list(dict.fromkeys(variants.get(key) or key for key in keys))
 
 
 def _runtime(entry: dict[str, Any]) -> Runtime:

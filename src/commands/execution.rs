@@ -1,19 +1,25 @@
 //! How an evaluator is run on this machine: what the settings say, else what a calibration found, else a default for the
 //! cores there are.
 
+use super::bench;
 use super::context::Context;
+use crate::bench::calibration::Calibration;
+use crate::model::provider::Provider;
 use crate::model::registry::Model;
+use crate::profile::machine;
 use crate::score::Execution;
 use crate::settings::Scoring;
+use anyhow::Result;
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
 const MOST_SESSIONS: usize = 4;
 
-/// Rows per batch: small batches stay in the processor's caches, and 8 beat 32 and 64 on every encoder measured.
-const BATCH_SIZE: usize = 8;
+/// Rows and padded tokens per batch on a CPU: a batch of a few hundred tokens keeps every layer in the processor's caches,
+/// whether it is many short rows or one long one. On MiniLM 256 tokens were 5 to 25 % faster than 8 rows of any length.
+const CPU_BATCH: (usize, usize) = (32, 256);
 
-/// Padded tokens per batch: bounds what a batch of long rows takes.
-const BATCH_TOKENS: usize = 2048;
+/// The same on a GPU, which wants much work at once.
+const GPU_BATCH: (usize, usize) = (256, 16_384);
 
 /// Where an execution's numbers come from, for the line that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,22 +28,54 @@ pub enum Origin {
     Settings,
     /// From the cores of the machine, as far as the settings leave it open.
     Machine,
+    /// From a calibration on this machine, as far as the settings leave it open.
+    Calibration,
 }
 
-/// Resolves what the settings leave open. Small graphs gain more from several sessions than from several threads in one
-/// (no thread waits for another at the end of each operator), so there are as many sessions as cores, up to a bound.
-pub fn resolve(context: &Context, scoring: &Scoring) -> (Execution, Origin) {
+/// Resolves what the settings leave open. With `measure` it is measured first, unless that was done before.
+pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: bool) -> Result<(Execution, Origin)> {
+    let (execution, origin) = defaults(context, scoring);
+    if origin == Origin::Settings {
+        return Ok((execution, origin));
+    }
+    let Scoring { provider, precision, .. } = *scoring;
+    let remembered = Calibration::open(&context.models)
+        .find(&machine::describe(), model.files_key(), provider, precision)
+        .map(|entry| entry.execution)
+        // It was found with every core; a user who allows fewer threads gets the defaults for those.
+        .filter(|found| found.workers * found.threads <= context.threads);
+    let found = match remembered {
+        None if measure => Some(bench::calibrate(context, model, provider, precision)?),
+        found => found,
+    };
+    let Some(found) = found else { return Ok((execution, origin)) };
+    let open = scoring.workers.is_none() && scoring.worker_threads.is_none();
+    let execution = Execution {
+        workers: if open { found.workers } else { execution.workers },
+        threads: if open { found.threads } else { execution.threads },
+        batch_size: scoring.batch_size.unwrap_or(found.batch_size),
+        batch_tokens: scoring.batch_tokens.unwrap_or(found.batch_tokens),
+        ..execution
+    };
+    let taken = open || scoring.batch_size.is_none() || scoring.batch_tokens.is_none();
+    Ok((execution, if taken { Origin::Calibration } else { origin }))
+}
+
+/// Small graphs gain more from several sessions than from several threads in one (no thread waits for another at the end of
+/// each operator), so there are as many sessions as cores, up to a bound.
+fn defaults(context: &Context, scoring: &Scoring) -> (Execution, Origin) {
     let workers = scoring.workers.unwrap_or_else(|| match scoring.worker_threads {
         Some(threads) => (context.threads / threads).clamp(1, MOST_SESSIONS),
         None => context.threads.min(MOST_SESSIONS),
     });
+    let (batch_size, batch_tokens) = if scoring.provider == Provider::Cuda { GPU_BATCH } else { CPU_BATCH };
     let execution = Execution {
         provider: scoring.provider,
         precision: scoring.precision,
         workers,
         threads: scoring.worker_threads.unwrap_or((context.threads / workers).max(1)),
-        batch_size: scoring.batch_size.unwrap_or(BATCH_SIZE),
-        batch_tokens: scoring.batch_tokens.unwrap_or(BATCH_TOKENS),
+        batch_size: scoring.batch_size.unwrap_or(batch_size),
+        batch_tokens: scoring.batch_tokens.unwrap_or(batch_tokens),
     };
     let given = [scoring.workers, scoring.worker_threads, scoring.batch_size, scoring.batch_tokens];
     let origin = if given.iter().all(Option::is_some) { Origin::Settings } else { Origin::Machine };
@@ -52,6 +90,7 @@ pub fn describe(model: &Model, execution: Execution, origin: Origin) -> String {
     let origin = match origin {
         Origin::Settings => "settings",
         Origin::Machine => "defaults of this machine",
+        Origin::Calibration => "calibrated on this machine",
     };
     format!(
         "{}: {} {}, {} of {}, batches of {batch_size} rows or {batch_tokens} tokens ({origin})",

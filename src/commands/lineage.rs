@@ -55,6 +55,7 @@ pub fn of_profile(run: &Run) -> Result<String> {
         .text("generations", &of_generations(run)?)
         .value("profile", &settings.profile)?
         .value("arithmetic", &(settings.scoring.provider, settings.scoring.precision))?
+        .value("variants", &settings.scoring.variants)?
         .value("imported_latency_ms", &run.record.imported_latency_ms)?
         .value("models", &run.models())?
         .value("evaluators", &run.evaluators())?

@@ -4,6 +4,7 @@
 //! [`report`]. Each reads tables, writes its own and does nothing when that table already says it was made from these
 //! settings and inputs.
 
+pub mod bench;
 pub mod context;
 mod execution;
 pub mod generate;
@@ -59,5 +60,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Report(arguments) => report::command(context, arguments),
         Command::Import(arguments) => import::command(context, arguments),
         Command::Models(command) => models::command(context, command),
+        Command::Bench(arguments) => bench::command(context, arguments),
+        Command::BenchCell(arguments) => bench::cell_command(context, arguments),
     }
 }

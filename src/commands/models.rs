@@ -7,6 +7,7 @@ use crate::model::manifest::{Exported, Presence, presence};
 use crate::model::registry::{Architecture, Model, Registry, Role, Source};
 use anyhow::{Result, ensure};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Dispatches.
@@ -14,6 +15,7 @@ pub fn command(context: &Context, command: &ModelsCommand) -> Result<ExitCode> {
     let registry = context.registry()?;
     match command {
         ModelsCommand::List { pool } => list(context, &registry, pool.as_deref()),
+        ModelsCommand::Drift { pool } => drift(context, &registry, pool.as_deref()),
         ModelsCommand::Verify { pool } => verify(context, &registry, pool.as_deref()),
     }
 }
@@ -107,6 +109,41 @@ fn list(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<Ex
         let _ = writeln!(text, "what is missing comes with `{recipe}`");
     }
     context.printer.data(&text, &entries)?;
+    Ok(ExitCode::Done)
+}
+
+fn drift(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<ExitCode> {
+    let mut text = format!(
+        "{:<22} {:<5} {:>6} {:>13} {:>13} {:>9} {:>16}\n",
+        "model", "graph", "pairs", "largest diff", "mean diff", "Spearman", "batch-mates move"
+    );
+    let mut reports = BTreeMap::new();
+    for model in selected(registry, pool)?.into_iter().filter(|model| model.role == Role::Evaluator) {
+        let Some(drift) = Exported::open(registry, model).ok().and_then(|exported| exported.manifest.drift) else {
+            let _ = writeln!(text, "{:<22} not measured: `just models {}` exports it", model.key, model.pool);
+            continue;
+        };
+        for (graph, figures) in &drift.graphs {
+            let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+            let _ = writeln!(
+                text,
+                "{:<22} {graph:<5} {:>6} {:>13} {:>13} {:>9} {:>16}",
+                model.key,
+                drift.pairs,
+                number(figures.difference_largest),
+                number(figures.difference_mean),
+                number(figures.spearman),
+                format!("{:.1e}", figures.batch_mate_largest)
+            );
+        }
+        reports.insert(model.key.clone(), drift);
+    }
+    let _ = writeln!(
+        text,
+        "in the unit of the raw score; int8 runs on the provider cpu, w8 (8-bit weights) on openvino, whose own rounding \
+         `poq bench` measures"
+    );
+    context.printer.data(&text, &reports)?;
     Ok(ExitCode::Done)
 }
 

@@ -177,7 +177,7 @@ impl Sample {
         // A prompt that some model could not answer would end that model's measurement, and the sample is the same for all.
         let failed: HashSet<String> =
             generations.iter().filter(|row| row.error.is_some()).map(|row| row.task_id.clone()).collect();
-        let pairs = usable_pairs(&tasks, generations)?;
+        let pairs = usable_pairs(&tasks, generations);
         let pairs = sample::choose(pairs, profile.evaluator_samples, profile.seed, |pair| {
             format!("{}\n{}", pair.task.task_id, pair.model)
         });
@@ -188,7 +188,7 @@ impl Sample {
 }
 
 /// Pairs that every evaluator can read, answers in the order of the generations.
-fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Result<Vec<Pair>> {
+fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Vec<Pair> {
     let scored = |task: &TaskRow| ScoredTask {
         task_id: task.task_id.clone(),
         task_type: task.task_type.clone(),
@@ -206,7 +206,7 @@ fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Result<Ve
             pairs.push(Pair { task: Arc::clone(task), model: row.model, output: Ok(output) });
         }
     }
-    Ok(pairs)
+    pairs
 }
 
 fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Result<ProfileRow> {

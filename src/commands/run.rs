@@ -22,7 +22,7 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     let stages = [
         tasks::stage(context, &mut run)?,
         generate::stage(context, &mut run, arguments.work)?,
-        score::stage(context, &mut run, Mode { work: arguments.work, fake: false })?,
+        score::stage(context, &mut run, Mode { work: arguments.work, ..Mode::default() })?,
         profile::stage(context, &mut run, arguments.work.skip_missing)?,
         simulate::stage(context, &mut run)?,
     ];

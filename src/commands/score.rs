@@ -41,7 +41,7 @@ pub fn command(context: &Context, arguments: &ScoreArguments) -> Result<ExitCode
         }
         arguments.execution.apply(scoring);
     })?;
-    let mode = Mode { work: arguments.work, fake: arguments.fake_inference };
+    let mode = Mode { work: arguments.work, calibrate: arguments.calibrate, fake: arguments.fake_inference };
     stage(context, &mut run, mode)?.print(context, &run.record.settings)
 }
 
@@ -50,6 +50,8 @@ pub fn command(context: &Context, arguments: &ScoreArguments) -> Result<ExitCode
 pub struct Mode {
     /// What happens to failed rows and missing models.
     pub work: WorkArguments,
+    /// Measure first how the evaluators run fastest.
+    pub calibrate: bool,
     /// Replace every evaluator by a stand-in.
     pub fake: bool,
 }
@@ -221,16 +223,15 @@ fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Outcome
     let mut outcome = Outcome::default();
     for scorer in TEXT_SCORERS {
         // What makes these rows is poq itself, so the finished table says all that a row's work key would.
-        let done = match finished(run, scorer.0, &inputs, "", WorkArguments::default())? {
-            Some(done) => done,
-            None => {
-                let mut table = ScoreTable::create(run, scorer.0)?;
-                for (i, pair) in answers.pairs()?.enumerate() {
-                    look_up(context, i)?;
-                    table.push(text_score(&pair?, scorer, references)?)?;
-                }
-                table.finish(run, &inputs, String::new())?
+        let done = if let Some(done) = finished(run, scorer.0, &inputs, "", WorkArguments::default())? {
+            done
+        } else {
+            let mut table = ScoreTable::create(run, scorer.0)?;
+            for (i, pair) in answers.pairs()?.enumerate() {
+                look_up(context, i)?;
+                table.push(text_score(&pair?, scorer, references)?)?;
             }
+            table.finish(run, &inputs, String::new())?
         };
         outcome.rows += done.rows;
         outcome.failed += done.failed;
@@ -264,7 +265,7 @@ fn score_evaluator(
     }
     let mut figures = Figures { execution: None, inference: None, normalization: Vec::new(), truncated: 0 };
     if something_is_missing(context, &identity, answers, &store)? {
-        let (execution, origin) = execution::resolve(context, &scoring);
+        let (execution, origin) = execution::resolve(context, model, &scoring, mode.calibrate && !mode.fake)?;
         context.printer.note(&execution::describe(model, execution, origin));
         let mut evaluator = if mode.fake {
             Evaluator::fake(model, execution)?
@@ -352,7 +353,7 @@ fn write_column(
 }
 
 fn look_up(context: &Context, row: usize) -> Result<()> {
-    if row % QUIT_ROWS == 0 { context.check_quit() } else { Ok(()) }
+    if row.is_multiple_of(QUIT_ROWS) { context.check_quit() } else { Ok(()) }
 }
 
 /// A table of scores while it is being written.

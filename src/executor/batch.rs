@@ -64,6 +64,8 @@ mod tests {
     fn a_fixed_length_is_what_every_row_costs() {
         let limits = Limits { fixed_length: Some(16), ..Limits::new(8, 40) };
         assert_eq!(indices(&plan(rows(&[3, 2, 1]), limits)), [vec![0, 1], vec![2]]);
+        let stepped = Limits { width_step: 4, ..Limits::new(8, 16) };
+        assert_eq!(indices(&plan(rows(&[5, 5, 4, 4, 4]), stepped)), [vec![0, 1], vec![2, 3, 4]]);
     }
 
     proptest! {

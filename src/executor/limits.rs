@@ -9,18 +9,20 @@ pub struct Limits {
     pub tokens: usize,
     /// Width that every row is padded to, for graphs that take only one; otherwise the longest row's.
     pub fixed_length: Option<usize>,
+    /// Widths are rounded up to a multiple of this, for backends that prepare themselves for each shape they meet.
+    pub width_step: usize,
 }
 
 impl Limits {
     /// Bounds for graphs that take any length.
     #[must_use]
     pub fn new(rows: usize, tokens: usize) -> Self {
-        Self { rows, tokens, fixed_length: None }
+        Self { rows, tokens, fixed_length: None, width_step: 1 }
     }
 
     /// Tokens of a row after padding in a batch whose longest row has `longest` tokens.
     #[must_use]
     pub fn width(self, longest: usize) -> usize {
-        self.fixed_length.unwrap_or(longest)
+        self.fixed_length.unwrap_or_else(|| longest.next_multiple_of(self.width_step.max(1)))
     }
 }

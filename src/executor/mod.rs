@@ -39,9 +39,9 @@ const WINDOWS_AHEAD: usize = 1;
 /// enough that memory does not grow with the table.
 const WINDOW_ROWS: usize = 2048;
 
-/// The first window: small, so that the workers begin at once. Each window after it is four times as large, up to
+/// The first window: small, so that the workers begin at once. Each window after it is eight times as large, up to
 /// [`WINDOW_ROWS`].
-const FIRST_WINDOW_ROWS: usize = 128;
+const FIRST_WINDOW_ROWS: usize = 256;
 
 struct Finished<O> {
     rows: Vec<Done<O>>,
@@ -87,7 +87,9 @@ where
             totals.tokens += finished.rows.iter().map(|row| row.tokens).sum::<usize>();
             totals.padded_tokens += finished.padded_tokens;
             totals.batches += usize::from(finished.padded_tokens > 0);
-            finished.rows.iter().for_each(|row| totals.meter.record(row));
+            for row in &finished.rows {
+                totals.meter.record(row);
+            }
             totals.busy += finished.busy;
             write(finished.rows)?;
         }
@@ -110,7 +112,7 @@ fn tokenise<T: Tokenise, O: Send>(
     let mut window_rows = FIRST_WINDOW_ROWS;
     while !quit.requested() && jobs.peek().is_some() {
         let window: Vec<Job> = jobs.by_ref().take(window_rows).collect();
-        window_rows = (window_rows * 4).min(WINDOW_ROWS);
+        window_rows = (window_rows * 8).min(WINDOW_ROWS);
         let encoded: Vec<Result<Ready, (Done<O>, bool)>> =
             window.into_par_iter().map(|job| tokenise_job(job, tokeniser)).collect();
         let (mut ready, mut failed) = (Vec::new(), Vec::new());

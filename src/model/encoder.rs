@@ -1,6 +1,6 @@
 //! Encoder graphs (bi- and cross-encoders): a padded batch of token ids in, one float tensor out.
 
-use super::manifest::{Exported, HINT};
+use super::manifest::Exported;
 use super::registry::{Model, Registry};
 use super::session::{Inputs, Session, SessionOptions, tensor_i64, view_f32};
 use super::tokenizer::Encoding;
@@ -15,6 +15,7 @@ pub struct Encoder {
     session: Session,
     output: String,
     fixed_length: Option<usize>,
+    width_step: usize,
     takes_type_ids: bool,
 }
 
@@ -32,11 +33,12 @@ impl Encoder {
     /// Loads the graph of an exported encoder and finds the output to read.
     pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
-        let graph = options.precision.graph_file();
+        let graph = options.provider.graph_file(options.precision);
         ensure!(
             exported.manifest.files.contains_key(graph),
-            "model `{}` has no `{graph}`: it was exported without the precision `{}`\n{HINT}",
+            "model `{}` has no `{graph}`, which the provider `{}` computes at precision `{}`",
             model.key,
+            options.provider.name(),
             options.precision.name()
         );
         let session = Session::open(&exported.file(graph), options)?;
@@ -59,13 +61,20 @@ impl Encoder {
             );
         }
         let takes_type_ids = session.inputs().iter().any(|input| input == "token_type_ids");
-        Ok(Self { session, output, fixed_length: model.fixed_length, takes_type_ids })
+        Ok(Self {
+            session,
+            output,
+            fixed_length: model.fixed_length,
+            width_step: options.provider.width_step(options.precision),
+            takes_type_ids,
+        })
     }
 
     /// Runs a batch and hands its output to `read`: rows are right-padded to the longest, or to the graph's fixed length.
     pub fn forward<R>(&mut self, rows: &[&Encoding], read: impl FnOnce(&Encoded<'_>) -> Result<R>) -> Result<R> {
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-        let width = self.fixed_length.unwrap_or(longest);
+        // The planner counts the same width: see `Limits::width`.
+        let width = self.fixed_length.unwrap_or_else(|| longest.next_multiple_of(self.width_step));
         ensure!(longest <= width, "a row has {longest} tokens, the graph takes {width}; this is a bug");
         let shape = [rows.len(), width];
         let mut ids = vec![PADDING; rows.len() * width];

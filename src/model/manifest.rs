@@ -4,7 +4,7 @@
 use super::registry::{Model, Registry};
 use crate::digest::{hex, sha256_fields, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -18,9 +18,34 @@ pub struct Manifest {
     pub key: String,
     /// Every exported file.
     pub files: BTreeMap<String, ManifestFile>,
+    /// How far 8-bit graphs stray from f32, on seeded pairs; evaluators alone have it.
+    pub drift: Option<Drift>,
     /// Hashes of what was fetched.
     #[serde(default)]
     pub artifacts: BTreeMap<String, ManifestArtifact>,
+}
+
+/// The drift report of an evaluator.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Drift {
+    /// Pairs scored.
+    pub pairs: usize,
+    /// Each graph by name: `f32` as the control, `int8`, and `w8` (8-bit weights computed in f32).
+    #[serde(flatten)]
+    pub graphs: BTreeMap<String, GraphDrift>,
+}
+
+/// What one graph does to scores.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct GraphDrift {
+    /// Largest difference of a score from f32.
+    pub difference_largest: Option<f64>,
+    /// Mean difference.
+    pub difference_mean: Option<f64>,
+    /// Spearman correlation with f32.
+    pub spearman: Option<f64>,
+    /// Largest difference of a score alone and in a batch of eight.
+    pub batch_mate_largest: f64,
 }
 
 /// One exported file.
@@ -127,7 +152,10 @@ impl Exported {
         let mut fields = Vec::new();
         for name in names {
             let file = self.manifest.files.get(*name).with_context(|| {
-                format!("`{}` does not list `{name}`\n{HINT}", self.directory.join("manifest.json").display())
+                format!(
+                    "`{}` does not list `{name}`: the model was not exported for what was asked\n{HINT}",
+                    self.directory.join("manifest.json").display()
+                )
             })?;
             fields.extend([name.as_bytes(), file.sha256.as_bytes()]);
         }

@@ -27,7 +27,8 @@ pub enum Precision {
     F32,
     /// The same graph; products in bfloat16.
     Bf16,
-    /// The 8-bit graph: one activation scale per batch, so that a row's score depends a little on its batch-mates.
+    /// 8-bit weights and activations. On the CPU provider the activations have one scale per batch, so that a row's score
+    /// depends a little on its batch-mates; on OpenVINO they have one per 64 values of a row.
     Int8,
 }
 
@@ -62,16 +63,47 @@ impl Provider {
         }
     }
 
+    /// The graph file of an encoder that this provider computes at a precision.
+    #[must_use]
+    pub fn graph_file(self, precision: Precision) -> &'static str {
+        match (self, precision) {
+            (_, Precision::F32 | Precision::Bf16) => "model.onnx",
+            // ONNX Runtime wants the quantised operators written out; OpenVINO makes its own from 8-bit weights.
+            (Self::Cpu | Self::Cuda, Precision::Int8) => "model.int8.onnx",
+            (Self::OpenVino, Precision::Int8) => "model.w8.onnx",
+        }
+    }
+
+    /// Widths of batches are rounded up to a multiple of this. OpenVINO prepares itself for every shape it meets, some
+    /// milliseconds each, so fewer widths are worth some padding.
+    #[must_use]
+    pub fn width_step(self, precision: Precision) -> usize {
+        match (self, precision) {
+            (Self::Cpu | Self::Cuda, _) => 1,
+            // Its 8-bit kernels work on tiles: on MiniLM a multiple of 8 gained 15 % and costs 6 % in padding.
+            (Self::OpenVino, Precision::Int8) => 8,
+            (Self::OpenVino, _) => 2,
+        }
+    }
+
     /// Refuses precisions that this provider would silently compute as another.
     pub fn check(self, precision: Precision) -> Result<()> {
         match (self, precision) {
-            (_, Precision::F32) | (Self::OpenVino, Precision::Bf16) | (Self::Cpu, Precision::Int8) => Ok(()),
+            (Self::OpenVino, Precision::Bf16) if !has_bf16() => {
+                bail!("precision `bf16`: this processor has no bf16 instructions, and would compute in f32")
+            }
+            (_, Precision::F32) | (Self::OpenVino, Precision::Bf16) | (Self::Cpu | Self::OpenVino, Precision::Int8) => {
+                Ok(())
+            }
             (_, Precision::Bf16) => bail!(
                 "precision `bf16` needs the provider `openvino`, not `{}`\nhint: `--provider openvino`",
                 self.name()
             ),
             (_, Precision::Int8) => {
-                bail!("precision `int8` needs the provider `cpu`, not `{}`\nhint: `--provider cpu`", self.name())
+                bail!(
+                    "precision `int8` needs the provider `cpu` or `openvino`, not `{}`\nhint: `--provider cpu`",
+                    self.name()
+                )
             }
         }
     }
@@ -87,15 +119,14 @@ impl Precision {
             Self::Int8 => "int8",
         }
     }
+}
 
-    /// The graph file of an encoder at this precision.
-    #[must_use]
-    pub fn graph_file(self) -> &'static str {
-        match self {
-            Self::F32 | Self::Bf16 => "model.onnx",
-            Self::Int8 => "model.int8.onnx",
-        }
-    }
+/// OpenVINO takes bf16 as a hint, and passes over it in silence where the processor lacks it.
+fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 #[cfg(test)]
@@ -104,9 +135,10 @@ mod tests {
 
     #[test]
     fn what_a_provider_cannot_do_is_refused() {
-        assert!(Provider::Cpu.check(Precision::Int8).is_ok() && Provider::OpenVino.check(Precision::Bf16).is_ok());
+        assert!(Provider::Cpu.check(Precision::Int8).is_ok());
+        assert_eq!(Provider::OpenVino.check(Precision::Bf16).is_ok(), has_bf16());
         let error = Provider::Cpu.check(Precision::Bf16).expect_err("refused").to_string();
         assert!(error.contains("bf16") && error.contains("openvino"), "{error}");
-        assert!(Provider::OpenVino.check(Precision::Int8).is_err() && Provider::Cuda.check(Precision::Bf16).is_err());
+        assert!(Provider::Cuda.check(Precision::Int8).is_err() && Provider::Cuda.check(Precision::Bf16).is_err());
     }
 }

@@ -129,6 +129,10 @@ impl Session {
     }
 }
 
+/// Values of a row that share one scale where OpenVINO quantises activations. On MiniLM 64 was as fast as 128 and strayed
+/// less from f32; 32 was a fifth slower.
+const GROUP_SIZE: usize = 64;
+
 /// The provider with its options. Asked for and not there is an error: ort would otherwise go on without it.
 fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     match options.provider {
@@ -138,7 +142,7 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
             let precision = if options.precision == Precision::Bf16 { "bf16" } else { "f32" };
             // Pinned threads of several sessions would all sit on the same cores.
             let load_config = format!(
-                r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{precision}","ENABLE_CPU_PINNING":"NO","NUM_STREAMS":"1"}}}}"#
+                r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{precision}","ENABLE_CPU_PINNING":"NO","DYNAMIC_QUANTIZATION_GROUP_SIZE":"{GROUP_SIZE}"}}}}"#
             );
             ort::ep::OpenVINO::default()
                 .with_device_type("CPU")

@@ -94,5 +94,6 @@ impl Evaluator {
 /// Bounds of a batch; one row where rows would change each other's scores.
 fn limits(model: &Model, execution: Execution) -> Result<Limits> {
     let rows = if model.scoring_facts()?.batch_dependent { 1 } else { execution.batch_size };
-    Ok(Limits { rows, tokens: execution.batch_tokens, fixed_length: model.fixed_length })
+    let width_step = execution.provider.width_step(execution.precision);
+    Ok(Limits { rows, tokens: execution.batch_tokens, fixed_length: model.fixed_length, width_step })
 }

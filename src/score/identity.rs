@@ -45,7 +45,7 @@ impl Identity {
     /// Reads the manifest of an exported evaluator.
     pub fn open(registry: &Registry, model: &Model, provider: Provider, precision: Precision) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
-        let files = exported.hash_of(&[precision.graph_file(), "tokenizer.json"])?;
+        let files = exported.hash_of(&[provider.graph_file(precision), "tokenizer.json"])?;
         Self::new(model, &format!("{files} {} {}", provider.name(), precision.name()))
     }
 

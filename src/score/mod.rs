@@ -8,7 +8,7 @@ pub mod compute;
 pub mod evaluator;
 pub mod f1;
 mod fake;
-mod graph;
+pub mod graph;
 pub mod head;
 pub mod identity;
 pub mod normalise;

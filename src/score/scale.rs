@@ -150,7 +150,9 @@ mod tests {
 
     fn fit(method: Method, raw: &[f64]) -> Scale {
         let mut fit = Fit::new(method);
-        raw.iter().for_each(|&score| fit.see(score));
+        for &score in raw {
+            fit.see(score);
+        }
         fit.finish()
     }
 

@@ -183,7 +183,9 @@ impl Content {
 #[must_use]
 pub fn content<R: WorkRow>(rows: &[R]) -> String {
     let mut content = Content::new::<R>();
-    rows.iter().for_each(|row| content.add(row));
+    for row in rows {
+        content.add(row);
+    }
     content.finish()
 }
 

@@ -103,7 +103,7 @@ pub struct ScoreRow {
     pub scorer: String,
     /// s: the scorer's own number (cosine, logit, probability; F1 and exact match in 0..1); null when the row failed.
     pub raw: Option<f64>,
-    /// e: the score in 0..10 (F1 and exact match times ten, evaluators by min-max); null when `raw` is.
+    /// e: the score in 0..10 (F1 and exact match times ten, evaluators as `scoring.normalize_method` says); null when `raw` is.
     pub normalized: Option<f64>,
     /// Whether the tokenizer cut the text; null for scorers that read text.
     pub truncated: Option<bool>,
@@ -206,6 +206,55 @@ pub struct RoundRow {
     pub rewards_evaluators: Vec<f64>,
 }
 
+/// `bench`: one cell of a sweep over the settings of an evaluator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchRow {
+    /// Node key of the evaluator.
+    pub model: String,
+    /// `cpu`, `openvino` or `cuda`.
+    pub provider: String,
+    /// `f32`, `bf16` or `int8`.
+    pub precision: String,
+    /// Sessions side by side.
+    pub workers: i32,
+    /// Threads inside each.
+    pub threads: i32,
+    /// Rows per batch.
+    pub batch_size: i32,
+    /// Padded tokens per batch.
+    pub batch_tokens: i32,
+    /// Distinct texts, or pairs, read in a pass; 0 when the cell did not run.
+    pub texts: i64,
+    /// Tokens read in a pass; 0 when the cell did not run.
+    pub tokens: i64,
+    /// Timed passes.
+    pub repeats: i32,
+    /// Median wall time of a pass, in seconds.
+    pub seconds: Option<f64>,
+    /// Texts per second of the median pass.
+    pub texts_per_s: Option<f64>,
+    /// Tokens per second of the median pass, padding not counted.
+    pub tokens_per_s: Option<f64>,
+    /// Median time of a text: its batch's inference divided by the batch's rows, in ms.
+    pub latency_ms_p50: Option<f64>,
+    /// 95th percentile, in ms.
+    pub latency_ms_p95: Option<f64>,
+    /// 99th percentile, in ms.
+    pub latency_ms_p99: Option<f64>,
+    /// Highest resident memory of the cell's process, weights included, in MB.
+    pub peak_memory_mb: Option<f64>,
+    /// Share of padded tokens that were padding.
+    pub padding_waste: Option<f64>,
+    /// Share of the workers' time spent inferring.
+    pub busy_share: Option<f64>,
+    /// Largest difference of a raw score from the first f32 cell's; null where there is none.
+    pub largest_difference_vs_f32: Option<f64>,
+    /// Spearman correlation of the raw scores with the first f32 cell's; null where there is none.
+    pub spearman_vs_f32: Option<f64>,
+    /// Why the cell did not run; null when it did.
+    pub error: Option<String>,
+}
+
 macro_rules! tables {
     ($($row:ty => $name:literal),* $(,)?) => { $(impl Row for $row { const TABLE: &'static str = $name; })* };
 }
@@ -218,4 +267,5 @@ tables! {
     ProfileRow => "profile",
     RewardRow => "rewards",
     RoundRow => "rounds",
+    BenchRow => "bench",
 }

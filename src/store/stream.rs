@@ -74,7 +74,7 @@ pub struct Writer<R> {
     path: PathBuf,
     fields: Vec<FieldRef>,
     file: File,
-    writer: ArrowWriter<File>,
+    arrow: ArrowWriter<File>,
     pending: Vec<R>,
 }
 
@@ -88,8 +88,8 @@ impl<R: Row> Writer<R> {
             let fields = fields::<R>()?;
             let file = File::create(temporary_path(path))?;
             let schema = Arc::new(Schema::new(fields.clone()));
-            let writer = ArrowWriter::try_new(file.try_clone()?, schema, Some(table::properties()))?;
-            Ok(Self { path: path.to_owned(), fields, file, writer, pending: Vec::with_capacity(CHUNK_ROWS) })
+            let arrow = ArrowWriter::try_new(file.try_clone()?, schema, Some(table::properties()))?;
+            Ok(Self { path: path.to_owned(), fields, file, arrow, pending: Vec::with_capacity(CHUNK_ROWS) })
         };
         create().with_context(|| failed(path))
     }
@@ -103,12 +103,12 @@ impl<R: Row> Writer<R> {
     /// Writes the rest with its stamp, brings it to the disk and gives it its name.
     pub fn finish(mut self, stamp: &Stamp) -> Result<()> {
         self.write_pending()?;
-        let Self { path, file, mut writer, .. } = self;
+        let Self { path, file, mut arrow, .. } = self;
         let finish = || -> Result<()> {
             for entry in table::metadata_of(R::TABLE, stamp) {
-                writer.append_key_value_metadata(entry);
+                arrow.append_key_value_metadata(entry);
             }
-            writer.close()?;
+            arrow.close()?;
             file.sync_all()?;
             std::fs::rename(temporary_path(&path), &path)?;
             Ok(())
@@ -123,7 +123,7 @@ impl<R: Row> Writer<R> {
         let batch: RecordBatch = serde_arrow::to_record_batch(&self.fields, &self.pending)
             .with_context(|| format!("table `{}`", R::TABLE))?;
         self.pending.clear();
-        self.writer.write(&batch).with_context(|| failed(&self.path))
+        self.arrow.write(&batch).with_context(|| failed(&self.path))
     }
 }
 
@@ -156,7 +156,9 @@ mod tests {
         let stamp = Stamp { run: "r".into(), fingerprint: "f".into(), inputs: "i".into(), ..Stamp::default() };
         for count in [0, 1, CHUNK_ROWS, 3 * CHUNK_ROWS + 7] {
             let mut writer = Writer::create(&path).expect("begins");
-            (0..count).for_each(|i| writer.push(task(i)).expect("adds"));
+            for i in 0..count {
+                writer.push(task(i)).expect("adds");
+            }
             writer.finish(&stamp).expect("finishes");
             let reader = Reader::<TaskRow>::open(&path).expect("opens");
             assert_eq!(reader.total(), count);

@@ -25,8 +25,8 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     blocks.push(Block::Table(costs(report)));
     if report.quality.iter().any(|row| !row.evaluators.is_empty()) {
         blocks.push(Block::paragraph(
-            "Mean normalised score per evaluator, 0 to 10. The scale is min-max over the answers of this run, so it \
-             ranks LLMs within the run and means nothing outside it.",
+            "Mean normalised score per evaluator, 0 to 10. The scale is set by the answers of this run, so it ranks LLMs \
+             within the run and means nothing outside it.",
         ));
         blocks.push(Block::Table(evaluators(report)));
     }

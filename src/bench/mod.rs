@@ -1,0 +1,15 @@
+//! Which settings suit this machine: every combination of a grid, measured alone in a process of its own on one seeded
+//! sample, as a table, a chart and an answer.
+//!
+//! A process per cell keeps the cells apart: its peak memory is its own, and it can load the build of ONNX Runtime that
+//! its provider needs.
+
+pub mod calibration;
+pub mod cell;
+pub mod chart;
+pub mod grid;
+pub mod sample;
+pub mod verdict;
+
+pub use cell::{CellRequest, CellResult};
+pub use grid::Grid;

@@ -1,0 +1,138 @@
+//! The answer of a sweep: the fastest settings of each model, in f32 and at any precision that keeps the order of scores.
+
+use crate::model::provider::Precision;
+use crate::store::rows::BenchRow;
+
+/// Spearman correlation with the f32 scores below which a reduced precision is not recommended.
+pub const LEAST_SPEARMAN: f64 = 0.99;
+
+/// The rows of one model that a user would choose between.
+#[derive(Debug, Clone, Copy)]
+pub struct Verdict<'r> {
+    /// Fastest in f32.
+    pub exact: &'r BenchRow,
+    /// Fastest at reduced precision whose scores keep their order; none when f32 is as fast.
+    pub reduced: Option<&'r BenchRow>,
+}
+
+/// Models in order of first appearance, each with its verdict; a model without a single cell that worked has none.
+#[must_use]
+pub fn verdicts(rows: &[BenchRow]) -> Vec<(&str, Option<Verdict<'_>>)> {
+    let mut models: Vec<&str> = Vec::new();
+    for row in rows {
+        if !models.contains(&row.model.as_str()) {
+            models.push(&row.model);
+        }
+    }
+    models.into_iter().map(|model| (model, verdict(rows.iter().filter(|row| row.model == model)))).collect()
+}
+
+/// The fastest row of every model, provider and precision: what is worth remembering.
+#[must_use]
+pub fn fastest(rows: &[BenchRow]) -> Vec<&BenchRow> {
+    let mut best: Vec<&BenchRow> = Vec::new();
+    for row in rows.iter().filter(|row| row.tokens_per_s.is_some()) {
+        let same = |other: &&mut &BenchRow| {
+            (&other.model, &other.provider, &other.precision) == (&row.model, &row.provider, &row.precision)
+        };
+        match best.iter_mut().find(same) {
+            Some(old) if old.tokens_per_s < row.tokens_per_s => *old = row,
+            Some(_) => {}
+            None => best.push(row),
+        }
+    }
+    best
+}
+
+fn verdict<'r>(rows: impl Iterator<Item = &'r BenchRow> + Clone) -> Option<Verdict<'r>> {
+    let is_f32 = |row: &&BenchRow| row.precision == Precision::F32.name();
+    let speed = |row: &BenchRow| row.tokens_per_s.unwrap_or(0.0);
+    let working = rows.filter(|row| row.tokens_per_s.is_some());
+    let fastest = |a: &'r BenchRow, b: &'r BenchRow| if speed(b) > speed(a) { b } else { a };
+    let exact = working.clone().filter(is_f32).reduce(fastest)?;
+    let faithful = |row: &&BenchRow| row.spearman_vs_f32.is_some_and(|rho| rho >= LEAST_SPEARMAN);
+    let reduced = working.filter(|row| !is_f32(row)).filter(faithful).reduce(fastest);
+    Some(Verdict { exact, reduced: reduced.filter(|row| speed(row) > speed(exact)) })
+}
+
+impl Verdict<'_> {
+    /// One line: the flags to use, and what they bring.
+    #[must_use]
+    pub fn line(&self, model: &str) -> String {
+        let reduced = self.reduced.map_or_else(String::new, |row| {
+            format!(
+                "; reduced: {} ({}, Spearman {:.4} with f32)",
+                flags(row),
+                speed(row),
+                row.spearman_vs_f32.unwrap_or_default()
+            )
+        });
+        format!("{model}: {} ({}){reduced}", flags(self.exact), speed(self.exact))
+    }
+}
+
+fn flags(row: &BenchRow) -> String {
+    format!(
+        "--provider {} --precision {} --workers {} --worker-threads {} --batch-size {} --batch-tokens {}",
+        row.provider, row.precision, row.workers, row.threads, row.batch_size, row.batch_tokens
+    )
+}
+
+fn speed(row: &BenchRow) -> String {
+    format!("{:.0} tokens/s", row.tokens_per_s.unwrap_or(0.0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn row(model: &str, precision: &str, batch_size: i32, tokens_per_s: Option<f64>, rho: f64) -> BenchRow {
+        BenchRow {
+            model: model.into(),
+            provider: "cpu".into(),
+            precision: precision.into(),
+            workers: 2,
+            threads: 1,
+            batch_size,
+            batch_tokens: 2048,
+            texts: 10,
+            tokens: 100,
+            repeats: 3,
+            seconds: tokens_per_s.map(|speed| 100.0 / speed),
+            texts_per_s: tokens_per_s.map(|speed| speed / 10.0),
+            tokens_per_s,
+            latency_ms_p50: Some(1.0),
+            latency_ms_p95: Some(2.0),
+            latency_ms_p99: Some(3.0),
+            peak_memory_mb: Some(100.0),
+            padding_waste: Some(0.02),
+            busy_share: Some(0.99),
+            largest_difference_vs_f32: Some(0.0),
+            spearman_vs_f32: Some(rho),
+            error: tokens_per_s.is_none().then(|| "no".to_owned()),
+        }
+    }
+
+    #[test]
+    fn speed_wins_unless_the_order_of_scores_is_lost() {
+        let rows = [
+            row("a", "f32", 8, Some(100.0), 1.0),
+            row("a", "f32", 32, Some(120.0), 1.0),
+            row("a", "int8", 8, Some(300.0), 0.9),
+            row("a", "bf16", 8, Some(200.0), 0.999),
+            row("b", "f32", 8, None, 1.0),
+            row("c", "f32", 8, Some(50.0), 1.0),
+            row("c", "int8", 8, Some(40.0), 1.0),
+        ];
+        let verdicts = verdicts(&rows);
+        let (model, a) = &verdicts[0];
+        let a = a.expect("has a verdict");
+        assert_eq!((*model, a.exact.batch_size, a.reduced.expect("bf16").precision.as_str()), ("a", 32, "bf16"));
+        assert!(a.line("a").starts_with("a: --provider cpu --precision f32 --workers 2"), "{}", a.line("a"));
+        let kept: Vec<(&str, &str, i32)> =
+            fastest(&rows).iter().map(|r| (r.model.as_str(), r.precision.as_str(), r.batch_size)).collect();
+        assert_eq!(kept, [("a", "f32", 32), ("a", "int8", 8), ("a", "bf16", 8), ("c", "f32", 8), ("c", "int8", 8)]);
+        assert!(verdicts[1].1.is_none());
+        assert!(verdicts[2].1.expect("has a verdict").reduced.is_none());
+    }
+}

@@ -1,0 +1,293 @@
+//! Scoring as users meet it: what is read once, other precisions and providers, variants, normalisation, and the sweep.
+
+use crate::invariants::assert_close;
+use crate::support::Scratch;
+use poq::store::rows::{BenchRow, RewardRow, ScoreRow};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Answers of several models to a few tasks, as JSON lines; `output` says what model `m` answers to task `t`.
+fn answers(tasks: usize, models: usize, output: impl Fn(usize, usize) -> String) -> String {
+    let mut text = String::new();
+    for task in 0..tasks {
+        for model in 0..models {
+            let row = json!({
+                "task_id": format!("t{task:03}"), "task_type": if task % 2 == 0 { "qa" } else { "summarization" },
+                "input": format!("What is lamp {task} for?"), "reference": format!("lamp {task} lights the harbour"),
+                "model": format!("m{model}"), "output": output(task, model),
+            });
+            let _ = writeln!(text, "{row}");
+        }
+    }
+    text
+}
+
+fn import(scratch: &Scratch, content: &str, evaluators: &[&str], more: &[&str]) {
+    scratch.write("answers.jsonl", content);
+    let evaluators = evaluators.iter().flat_map(|key| ["--evaluator", key]);
+    let arguments: Vec<&str> =
+        ["import", "answers.jsonl", "--run", "own"].into_iter().chain(evaluators).chain(more.iter().copied()).collect();
+    scratch.poq(&arguments, 0);
+}
+
+fn record(scratch: &Scratch) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read")).expect("JSON")
+}
+
+fn pieces(scratch: &Scratch, evaluator: &str) -> Option<u64> {
+    record(scratch)["stages"]["score"]["details"]["evaluators"][evaluator]["inference"]["pieces"].as_u64()
+}
+
+fn column(scratch: &Scratch, scorer: &str) -> Vec<ScoreRow> {
+    scratch.table(&format!("results/own/scores/{scorer}.parquet"))
+}
+
+#[test]
+fn every_distinct_text_is_read_once_across_models_and_calls() {
+    let scratch = Scratch::new();
+    // Models 0 and 1 say the same, model 2 repeats the reference: 10 references + 10 other texts.
+    let two =
+        |task, model| if model < 2 { format!("keeper {task}") } else { format!("lamp {task} lights the harbour") };
+    import(&scratch, &answers(10, 3, two), &["tiny_bi", "tiny_cross"], &[]);
+    scratch.poq(&["score", "results/own"], 0).says(&["20 distinct texts for 30 rows", "workers busy"]);
+    assert_eq!((pieces(&scratch, "tiny_bi"), pieces(&scratch, "tiny_cross")), (Some(20), Some(20)));
+    let first = column(&scratch, "tiny_bi");
+    let order: Vec<(&str, &str)> = first.iter().take(4).map(|row| (&*row.task_id, &*row.model)).collect();
+    assert_eq!(order, [("t000", "m0"), ("t000", "m1"), ("t000", "m2"), ("t001", "m0")], "task by task");
+    for rows in first.chunks(3) {
+        assert_eq!(
+            (rows[0].raw, &rows[0].work_key, rows[0].infer_ms),
+            (rows[1].raw, &rows[1].work_key, rows[1].infer_ms)
+        );
+        assert!((rows[2].raw.expect("scored") - 1.0).abs() < 1e-6, "a text equals itself");
+        assert!(rows[0].tokens > Some(0) && rows[0].tokenise_ms.is_some() && rows[0].queue_ms.is_some());
+    }
+    // A fourth model comes along: of what it says, only five texts are new.
+    let more = |task, model| if model == 3 && task < 5 { format!("someone else {task}") } else { two(task, model % 3) };
+    import(&scratch, &answers(10, 4, more), &["tiny_bi", "tiny_cross"], &["--update"]);
+    scratch.poq(&["score", "results/own"], 0);
+    assert_eq!((pieces(&scratch, "tiny_bi"), pieces(&scratch, "tiny_cross")), (Some(5), Some(5)));
+    let kept: Vec<ScoreRow> = column(&scratch, "tiny_bi").into_iter().filter(|row| row.model != "m3").collect();
+    let raw = |rows: &[ScoreRow]| rows.iter().map(|row| row.raw).collect::<Vec<_>>();
+    assert_eq!(raw(&kept), raw(&first), "what was read before is not read again");
+    // Without the stored work the same scores come out.
+    std::fs::remove_dir_all(scratch.path("results/own/work")).expect("remove");
+    std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
+    let stored = scratch_scores(&scratch);
+    assert_eq!(pieces(&scratch, "tiny_bi"), Some(25));
+    assert!(stored.iter().zip(&kept).all(|(a, b)| (a.raw.expect("raw") - b.raw.expect("raw")).abs() < 1e-5));
+}
+
+fn scratch_scores(scratch: &Scratch) -> Vec<ScoreRow> {
+    scratch.poq(&["score", "results/own"], 0);
+    column(scratch, "tiny_bi").into_iter().filter(|row| row.model != "m3").collect()
+}
+
+#[test]
+fn workers_batches_and_budgets_change_no_score() {
+    let words =
+        |task: usize, model: usize| "harbour light ".repeat(1 + (task * 7 + model * 3) % 11) + &task.to_string();
+    let score = |flags: &[&str]| {
+        let scratch = Scratch::new();
+        import(&scratch, &answers(40, 2, words), &["tiny_bi", "tiny_cross", "tiny_fixed"], &[]);
+        scratch.poq(&[&["score", "results/own"], flags].concat(), 0);
+        scratch.scores("own")
+    };
+    let alone = score(&["--workers", "1", "--worker-threads", "1", "--batch-size", "1"]);
+    for flags in [
+        &["--workers", "3", "--worker-threads", "1", "--batch-size", "7"][..],
+        &["--workers", "2", "--batch-tokens", "40"],
+        &["--threads", "1"],
+    ] {
+        assert_close(&alone, &score(flags));
+    }
+}
+
+#[test]
+fn a_graph_of_fixed_length_cuts_what_does_not_fit_and_says_so() {
+    let scratch = Scratch::new();
+    let row = |task: usize| json!({"input": "i", "reference": format!("{task}"), "model": "m", "output": "a ".repeat(task * 2 + 1), "task_id": format!("t{task}"), "task_type": "qa"});
+    let content: Vec<String> = (0..9).map(|task| row(task).to_string()).collect();
+    import(&scratch, &content.join("\n"), &["tiny_fixed"], &[]);
+    scratch.poq(&["score", "results/own"], 0).says(&["tiny_fixed", "were cut"]);
+    let rows = column(&scratch, "tiny_fixed");
+    assert!(rows.iter().all(|row| row.raw.is_some() && row.tokens <= Some(16)), "{rows:?}");
+    let cut = rows.iter().filter(|row| row.truncated == Some(true)).count();
+    assert!(cut > 0 && cut < rows.len(), "{cut} of {} rows were cut", rows.len());
+    let said = record(&scratch)["stages"]["score"]["details"]["evaluators"]["tiny_fixed"]["truncated"].as_u64();
+    assert_eq!(said, Some(cut as u64));
+}
+
+#[test]
+fn int8_is_another_score_and_f32_comes_back() {
+    let scratch = Scratch::new();
+    import(
+        &scratch,
+        &answers(20, 2, |task, model| format!("keeper {task} of {model}")),
+        &["tiny_bi", "tiny_cross"],
+        &[],
+    );
+    scratch.poq(&["score", "results/own"], 0);
+    let exact = scratch.scores("own");
+    scratch.poq(&["score", "results/own", "--precision", "int8"], 0).says(&["cpu int8"]);
+    let reduced = scratch.scores("own");
+    let drift = exact.iter().zip(&reduced).filter(|(a, _)| a.scorer.starts_with("tiny"));
+    let differences: Vec<f64> = drift.map(|(a, b)| (a.raw.expect("raw") - b.raw.expect("raw")).abs()).collect();
+    assert!(differences.iter().any(|&d| d > 0.0) && differences.iter().all(|&d| d < 0.2), "{differences:?}");
+    scratch.poq(&["score", "results/own", "--precision", "f32"], 0);
+    assert_eq!(scratch.scores("own"), exact, "from stored work, to the last bit");
+    scratch.poq(&["score", "results/own", "--evaluator", "tiny_nan", "--precision", "int8"], 2).says(&["tiny_nan"]);
+}
+
+#[test]
+fn a_provider_that_cannot_load_is_an_error() {
+    let scratch = Scratch::new();
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
+    // The library of the repository is the CPU build.
+    for provider in ["openvino", "cuda"] {
+        scratch
+            .poq(&["score", "results/own", "--provider", provider], 2)
+            .says(&[&format!("provider `{provider}`"), &format!("just runtime {provider}")]);
+        let output = scratch
+            .command(&["score", "results/own", "--provider", provider])
+            .env_remove("ORT_DYLIB_PATH")
+            .output()
+            .expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("runtime-{provider}")) && stderr.contains("does not exist"), "{stderr}");
+    }
+    scratch.poq(&["score", "results/own", "--precision", "bf16"], 2).says(&["bf16", "--provider openvino"]);
+    assert!(!scratch.path("results/own/scores/tiny_bi.parquet").exists());
+}
+
+#[test]
+fn variants_read_the_same_weights_another_way() {
+    let scratch = Scratch::new();
+    let scoring = r#"evaluators = ["tiny_bi", "tiny_nli", "difference"]
+unpaid_evaluators = ["reversed", "on_input"]
+[scoring.variants]
+difference = { model = "tiny_nli", head = "difference", minus = "contradiction" }
+reversed = { model = "tiny_nli", order = "reference_output" }
+on_input = { model = "tiny_bi", against = "input" }
+"#;
+    scratch.edit("tiny.toml", "evaluators = [\"tiny_bi\", \"tiny_cross\"]\n", scoring);
+    let latencies = "tiny_bi = 1.0, tiny_nli = 3.0, difference = 3.0 }";
+    scratch.edit("tiny.toml", "tiny_bi = 1.0, tiny_cross = 3.0 }", latencies);
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+    let ran = scratch.poq(&["run", "tiny.toml"], 0);
+    let raw = |scorer: &str| column(&scratch, scorer).iter().map(|row| row.raw).collect::<Vec<_>>();
+    let [nli, difference, reversed] = ["tiny_nli", "difference", "reversed"].map(raw);
+    assert!(nli.iter().flatten().all(|p| (0.0..=1.0).contains(p)));
+    assert!(difference.iter().flatten().all(|d| (-1.0..=1.0).contains(d)));
+    assert!(nli.iter().zip(&difference).any(|(p, d)| p > d) && nli.iter().zip(&difference).all(|(p, d)| p >= d));
+    assert_ne!(nli, reversed, "the order of the texts matters");
+    assert_ne!(raw("tiny_bi"), raw("on_input"));
+    // The difference needs no inference of its own: the logits are there.
+    let details = &record(&scratch)["stages"]["score"]["details"]["evaluators"];
+    assert!(details["difference"]["inference"].is_null() && !details["reversed"]["inference"].is_null());
+    let nodes: Vec<String> =
+        scratch.table::<RewardRow>("results/own/rewards.parquet").into_iter().map(|row| row.node).collect();
+    assert!(nodes.contains(&"difference".to_owned()) && !nodes.contains(&"reversed".to_owned()), "{nodes:?}");
+    assert!(ran.stdout.contains("reversed"), "the report shows unpaid evaluators too:\n{}", ran.stdout);
+    // A variant that cannot be is refused by name.
+    scratch.edit("tiny.toml", "minus = \"contradiction\"", "minus = \"nonsense\"");
+    scratch.poq(&["run", "tiny.toml", "--update"], 2).says(&["scoring.variants.difference", "nonsense"]);
+}
+
+#[test]
+fn scales_are_chosen_in_the_experiment() {
+    let normalized = |method: &str| {
+        let scratch = Scratch::new();
+        scratch.edit("tiny.toml", "[scoring]", &format!("[scoring]\nnormalize_method = \"{method}\""));
+        scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+        scratch.poq(&["run", "tiny.toml"], 0);
+        let rows = column(&scratch, "tiny_bi");
+        rows.into_iter().filter_map(|row| row.normalized).collect::<Vec<f64>>()
+    };
+    let [min_max, rank, clipped] = ["min_max", "rank", "clipped"].map(normalized);
+    for scores in [&min_max, &rank, &clipped] {
+        let largest = scores.iter().copied().fold(0.0, f64::max);
+        assert!((largest - 10.0).abs() < 1e-9 && scores.iter().all(|s| (0.0..=10.0).contains(s)), "{scores:?}");
+    }
+    assert_ne!(min_max, rank);
+    assert_ne!(min_max, clipped);
+}
+
+#[test]
+fn failed_work_is_tried_again_only_when_asked() {
+    let scratch = Scratch::new();
+    // The fixture answers NaN when the first text, here the output, begins with this word.
+    let output = |task: usize, _| if task < 2 { format!("poison {task}") } else { format!("keeper {task}") };
+    import(&scratch, &answers(6, 1, output), &["tiny_nan"], &[]);
+    scratch.poq(&["score", "results/own", "--max-failed-share", "1"], 0);
+    assert_eq!(pieces(&scratch, "tiny_nan"), Some(6));
+    let failed = column(&scratch, "tiny_nan").iter().filter(|row| row.error.is_some()).count();
+    assert_eq!(failed, 2);
+    scratch.poq(&["score", "results/own"], 0).says(&["nothing to do"]);
+    let again = scratch.poq(&["score", "results/own", "--retry-failed"], 0);
+    again.says(&[&format!("{failed} distinct texts for {failed} rows")]);
+}
+
+#[test]
+fn the_stand_in_scores_thousands_of_rows_the_same_at_any_size() {
+    let content = answers(700, 5, |task, model| "tide ".repeat(1 + (task + model) % 9) + &(task / 3).to_string());
+    let score = |flags: &[&str]| {
+        let scratch = Scratch::new();
+        import(&scratch, &content, &["tiny_bi", "tiny_nli"], &[]);
+        scratch.poq(&[&["score", "results/own", "--fake-inference"], flags].concat(), 0).says(&["made up"]);
+        scratch.scores("own")
+    };
+    let one = score(&["--workers", "1", "--batch-size", "1", "--threads", "1"]);
+    assert_eq!(one.len(), 4 * 3500);
+    assert_eq!(one, score(&["--workers", "3", "--batch-size", "32"]));
+}
+
+#[test]
+fn a_sweep_is_a_table_a_chart_and_an_answer() {
+    let scratch = Scratch::new();
+    let arguments = [
+        "bench",
+        "--model",
+        "tiny_bi",
+        "--provider",
+        "cpu,openvino",
+        "--batch-size",
+        "2,8",
+        "--pairs",
+        "12",
+        "--repeats",
+        "1",
+    ];
+    let ran = scratch.poq(&arguments, 0);
+    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
+    let (failed, worked): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.error.is_some());
+    assert!(failed.iter().all(|row| row.provider == "openvino") && !failed.is_empty(), "the CPU build has no OpenVINO");
+    assert!(worked.iter().any(|row| row.precision == "int8") && worked.iter().any(|row| row.precision == "f32"));
+    for row in worked {
+        assert!(row.tokens_per_s > Some(0.0) && row.peak_memory_mb > Some(1.0) && row.texts > 12, "{row:?}");
+        assert!(row.busy_share <= Some(1.01) && row.padding_waste < Some(0.9), "{row:?}");
+        let (difference, exact) = (row.largest_difference_vs_f32.expect("compared"), row.precision == "f32");
+        assert!(if exact { difference < 1e-5 } else { difference < 0.2 }, "{row:?}");
+    }
+    let svg = std::fs::read_to_string(scratch.path("results/bench/bench-tiny_bi.svg")).expect("chart");
+    assert!(svg.contains("cpu int8"), "{svg}");
+    let last = ran.stdout.trim_end().lines().last().expect("an answer");
+    assert!(last.starts_with("tiny_bi: --provider cpu --precision f32 --workers"), "{last}");
+    // What was found is what scoring uses where its settings leave it open.
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
+    scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
+}
+
+#[test]
+fn a_calibration_is_made_once() {
+    let scratch = Scratch::new();
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_cross"], &[]);
+    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
+    let path = scratch.path("models/calibration.json");
+    let written = std::fs::metadata(&path).expect("remembered").modified().expect("time");
+    std::fs::remove_dir_all(scratch.path("results/own/work")).expect("remove");
+    std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
+    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
+    assert_eq!(std::fs::metadata(&path).expect("there").modified().expect("time"), written);
+}
