@@ -22,6 +22,7 @@ from settings import (
     OURS,
     OURS_REFERENCE,
     REDUCED_SPEARMAN,
+    SENTENCE_TRANSFORMERS,
     Peer,
 )
 from talk import say
@@ -63,6 +64,8 @@ class Finalists:
     ours: Ours
     peer: PeerContestant
     default: PeerContestant
+    # The fastest backend of sentence-transformers: what its users could switch to with one option.
+    library: PeerContestant
 
 
 def measure(group: Group, bench: Bench) -> Measured:
@@ -96,8 +99,9 @@ def race(group: Group, wanted: dict[tuple[str, str], str], bench: Bench, found: 
         finalists = {}
         for precision, one in chosen.items():
             peers = [peer for peer in team.contestants if peer.precision == precision]
-            finalists[precision] = Finalists(one, screening.fastest(peers), default)
-        kept = list(dict.fromkeys(one for few in finalists.values() for one in (few.ours, few.peer, default)))
+            backends = [peer for peer in peers if peer.peer.module == SENTENCE_TRANSFORMERS]
+            finalists[precision] = Finalists(one, screening.fastest(peers), default, screening.fastest(backends))
+        kept = list(dict.fromkeys(one for few in finalists.values() for one in (few.ours, few.peer, default, few.library)))
         team.keep(kept)
         found.sections.append(report.screening(group.title, screening, default))
         for pairs in sets:
@@ -174,3 +178,5 @@ def add_row(
     found.entries.append(row(name, peer, peers=report.peers(records, screening, few.default)))
     if other is not peer:
         found.entries.append(row(f"{name}_{suffix}", other))
+    if few.library not in (peer, other):
+        found.entries.append(row(f"{name}_vs_sentence_transformers", few.library))

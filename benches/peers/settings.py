@@ -54,7 +54,7 @@ class Peer:
     overlay: Path | None = None
 
 
-ST = "sentence_transformers_worker"
+SENTENCE_TRANSFORMERS = ST = "sentence_transformers_worker"
 BF16 = {"INFERENCE_PRECISION_HINT": "bf16"}
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 TORCH = Peer(ST, "torch f32", (32, 8), {"backend": "torch"})

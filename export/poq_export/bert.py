@@ -74,7 +74,11 @@ class Bert:
         return graph.op("EmbedLayerNormalization", inputs, outputs, MICROSOFT, epsilon=self.config["layer_norm_eps"])
 
     def _layer(self, name: str, value: str, mask: str, output: str | None) -> str:
-        """Self-attention and feed-forward, each added to its input and normalised."""
+        """Self-attention and feed-forward, each added to its input and normalised.
+
+        A classifier reads the first token alone, so in its last layer nothing is computed for the others once they have
+        been attended to: an eighth of the work of six layers, and the same logits.
+        """
         graph = self.graph
         heads = self.config["num_attention_heads"]
         parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
@@ -83,6 +87,9 @@ class Bert:
         bias = np.concatenate([self.weights[f"{part}.bias"] for part in parts])
         bias = graph.constant(f"{name}.attention.packed.bias", bias.astype(np.float32))
         mixed = graph.op("Attention", [value, packed, bias, mask], domain=MICROSOFT, num_heads=heads)
+        if self.classify and output:
+            first = graph.integers([0])
+            mixed, value = (graph.op("Gather", [whole, first], axis=1) for whole in (mixed, value))
         value = self._add_and_norm(f"{name}.attention.output", mixed, value, None)
         inner = self._product(f"{name}.intermediate.dense", value)
         inner = graph.op("BiasGelu", [inner, self._constant(f"{name}.intermediate.dense.bias")], domain=MICROSOFT)
@@ -101,8 +108,7 @@ class Bert:
 
     def _classify(self, value: str) -> None:
         """The first token's vector through the pooler and the classifier."""
-        first = self.graph.op("Gather", [value, self.graph.integers([0])], axis=1)
-        first = self.graph.op("Squeeze", [first, self.graph.integers([1])])
+        first = self.graph.op("Squeeze", [value, self.graph.integers([1])])
         pooled = self.graph.op("Tanh", [self._linear("pooler.dense", first)])
         self._linear("classifier", pooled, LOGITS)
 

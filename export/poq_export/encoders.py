@@ -18,7 +18,7 @@ from .bert import INPUTS, Bert
 from .registry import Model
 from .untrained import untrained_head
 
-VERSION = 2
+VERSION = 3
 VECTOR_RANK = {"mean": 3, "cls": 3, "max": 3, "none": 2}
 
 
