@@ -100,7 +100,7 @@ doc:
     @echo "open target/doc/poq/index.html"
 
 # What CI runs: lints, tests, a small run on the real models, and its tables in pandas, polars and DuckDB
-ci: lint (export "--pool" "quick") test (reproduce "ci") (check-tables "results/ci")
+ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci")
 
 # Load every table of a run in pandas, polars and DuckDB and check its columns
 check-tables RUN:

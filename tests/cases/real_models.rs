@@ -217,3 +217,55 @@ fn chat_templates_render_as_transformers_renders_them() {
         }
     }
 }
+
+/// Runs poq on the repository's models with the build of ONNX Runtime that the provider needs.
+fn poq(directory: &Path, arguments: &[&str]) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_poq"))
+        .current_dir(directory)
+        .args(arguments)
+        .arg("--models")
+        .arg(repository().join("models"))
+        .env_remove("ORT_DYLIB_PATH")
+        .output()
+        .expect("poq starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "poq {}: {stderr}", arguments.join(" "));
+}
+
+#[test]
+fn openvino_scores_are_those_of_sentence_transformers_and_reduced_ones_keep_their_order() {
+    let Some((registry, _)) = exported("sts_minilm_l6", Role::Evaluator) else { return };
+    if !runtime::is_present(&registry.directory, Provider::OpenVino) {
+        let _ = writeln!(std::io::stderr(), "not run: OpenVINO is not here; `just runtime openvino` brings it");
+        return;
+    }
+    let expected: Scores = expected("sts_minilm_l6_scores.json");
+    let pairs: Vec<&ExpectedPair> = expected.pairs.iter().filter(|pair| !pairs_without_text(pair)).collect();
+    let line = |(i, pair): (usize, &&ExpectedPair)| {
+        let row = serde_json::json!({"task_id": format!("{i:04}"), "task_type": "qa", "input": "i",
+            "reference": pair.reference, "model": "m", "output": pair.output});
+        row.to_string()
+    };
+    let lines: Vec<String> = pairs.iter().enumerate().map(line).collect();
+    let scratch = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(scratch.path().join("answers.jsonl"), lines.join("\n")).expect("write");
+    poq(scratch.path(), &["import", "answers.jsonl", "--run", "own", "--evaluator", "sts_minilm_l6"]);
+    let exact: Vec<Option<f64>> = pairs.iter().map(|pair| Some(pair.score)).collect();
+    for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.05), (Precision::Int8, 0.05)] {
+        if Provider::OpenVino.check(precision).is_err() {
+            let _ = writeln!(std::io::stderr(), "not run: this processor has no {}", precision.name());
+            continue;
+        }
+        poq(scratch.path(), &["score", "results/own", "--provider", "openvino", "--precision", precision.name()]);
+        let path = scratch.path().join("results/own/scores/sts_minilm_l6.parquet");
+        let rows: Vec<ScoreRow> = poq::store::table::read(&path).expect("reads");
+        let raw: Vec<Option<f64>> = rows.iter().map(|row| row.raw).collect();
+        assert_eq!(raw.len(), exact.len());
+        for (row, expected) in rows.iter().zip(&exact) {
+            let difference = (row.raw.expect("scored") - expected.expect("recorded")).abs();
+            assert!(difference <= tolerance, "{} {}: off by {difference}", precision.name(), row.task_id);
+        }
+        let spearman = poq::report::statistics::agreement(&raw, &exact).spearman.expect("enough pairs");
+        assert!(spearman >= 0.995, "{}: Spearman {spearman}", precision.name());
+    }
+}
