@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Results that are written to the work store together.
-const COMMIT_ROWS: usize = 512;
+const COMMIT_ROWS: usize = 2048;
 
 /// Time after which fewer are written too, and after which a write is brought to the disk: what a kill loses.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_arrow::schema::{SchemaLike, TracingOptions};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,8 @@ pub(super) fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        // Statistics of every page would stay in memory until a table is closed.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_dictionary_page_size_limit(PAGE_BYTES)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_created_by(concat!("poq ", env!("CARGO_PKG_VERSION")).to_owned())

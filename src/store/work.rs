@@ -11,7 +11,7 @@ use std::path::Path;
 /// Hash of a piece of work.
 pub type WorkKey = [u8; 16];
 
-/// Pages of the file that are kept in memory. The inner nodes of ten million entries fit; the leaves are left to the
+/// Pages of the file that are kept in memory. The inner nodes of a million entries fit; the leaves are left to the
 /// operating system.
 const CACHE_BYTES: usize = 2 << 20;
 
