@@ -311,7 +311,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
     pub batch_tokens: Vec<usize>,
     /// Pairs of the sample
-    #[arg(long, value_name = "N", default_value = "96", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = positive)]
     pub pairs: usize,
     /// Timed passes over the sample; the median counts
     #[arg(long, value_name = "N", default_value = "3", value_parser = positive)]

@@ -184,10 +184,16 @@ fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> {
         return Err(Interrupted.into());
     }
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", said.trim().trim_start_matches("error: "));
+        bail!("{}", own_error(&String::from_utf8_lossy(&output.stderr)));
     }
     serde_json::from_slice(&output.stdout).context("a bench cell answered nonsense; this is a bug")
+}
+
+/// What poq said itself: libraries write whole logs before it.
+fn own_error(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let first = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap_or(0);
+    lines[first.min(lines.len())..].join("\n").trim_start_matches("error: ").trim().to_owned()
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -266,13 +272,14 @@ fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Re
 /// The table on stdout, and as its last lines what to use.
 fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
     let mut text = format!(
-        "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}\n",
+        "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} {:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}\n",
         "model",
         "provider",
         "prec",
         "w",
         "t",
         "batch",
+        "tokens",
         "texts/s",
         "tokens/s",
         "p50 ms",
@@ -287,11 +294,11 @@ fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
     for row in rows {
         let _ = write!(
             text,
-            "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} ",
-            row.model, row.provider, row.precision, row.workers, row.threads, row.batch_size
+            "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} ",
+            row.model, row.provider, row.precision, row.workers, row.threads, row.batch_size, row.batch_tokens
         );
         let _ = match &row.error {
-            Some(error) => writeln!(text, "did not run: {}", error.lines().next().unwrap_or_default()),
+            Some(error) => writeln!(text, "did not run: {}", shortened(error)),
             None => writeln!(
                 text,
                 "{:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}",
@@ -327,6 +334,16 @@ fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
     context.printer.data(&text, &serde_json::json!({ "rows": rows, "answer": lines }))?;
     let worked = rows.iter().any(|row| row.error.is_none());
     Ok(if worked { ExitCode::Done } else { ExitCode::CouldNotRun })
+}
+
+/// The beginning of an error, for one line of a table; the whole of it stands in the Parquet file.
+fn shortened(error: &str) -> String {
+    const CHARACTERS: usize = 100;
+    let line = error.lines().next().unwrap_or_default();
+    if line.chars().count() <= CHARACTERS {
+        return line.to_owned();
+    }
+    line.chars().take(CHARACTERS).chain("…".chars()).collect()
 }
 
 fn execution(row: &BenchRow) -> Result<Execution> {
