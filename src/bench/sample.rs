@@ -2,7 +2,7 @@
 
 use crate::score::Pair;
 use crate::store::Fingerprint;
-use crate::store::rows::{ScoredTask, TaskRow};
+use crate::store::rows::TaskRow;
 use std::sync::Arc;
 
 /// Words of an output: from a short answer to a long summary.
@@ -28,14 +28,7 @@ fn pair(task: &TaskRow, index: usize, seed: u64) -> Pair {
     let length = (WORDS.0 + random("length", WORDS.1 - WORDS.0 + 1)).min(words.len() as u64);
     let first = random("first", words.len() as u64 - length + 1) as usize;
     let output = words[first..first + length as usize].join(" ");
-    let scored = ScoredTask {
-        task_id: task.task_id.clone(),
-        task_type: task.task_type.clone(),
-        input: task.input.clone(),
-        reference: task.reference.clone(),
-        references: task.references.clone(),
-    };
-    Pair { task: Arc::new(scored), model: "sample".to_owned(), output: Ok(output) }
+    Pair { task: Arc::new(task.into()), model: "sample".to_owned(), output: Ok(output) }
 }
 
 #[cfg(test)]

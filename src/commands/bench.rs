@@ -1,6 +1,7 @@
 //! `poq bench`: a sweep over the settings of a pool's evaluators → `bench.parquet`, `bench-<model>.svg`, and the answer.
 
 use super::context::Context;
+use super::execution::MOST_SESSIONS;
 use crate::bench::calibration::Calibration;
 use crate::bench::verdict::{fastest, verdicts};
 use crate::bench::{CellRequest, CellResult, Grid, cell, chart, grid, sample};
@@ -25,9 +26,6 @@ use std::process::{Command, Stdio};
 
 /// Data sets whose texts are read: those that the repository carries.
 const DATA_SETS: [&str; 2] = ["quick_squad", "quick_news"];
-
-/// Sessions of one evaluator at most, as in `poq score`.
-const MOST_SESSIONS: usize = 4;
 
 /// Runs the sweep.
 pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use crate::settings::Scoring;
 use anyhow::Result;
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
-const MOST_SESSIONS: usize = 4;
+pub const MOST_SESSIONS: usize = 4;
 
 /// Rows and padded tokens per batch on a CPU: a batch of a few hundred tokens keeps every layer in the processor's caches,
 /// whether it is many short rows or one long one. On MiniLM 256 tokens were 5 to 25 % faster than 8 rows of any length.

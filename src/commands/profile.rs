@@ -189,15 +189,8 @@ impl Sample {
 
 /// Pairs that every evaluator can read, answers in the order of the generations.
 fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Vec<Pair> {
-    let scored = |task: &TaskRow| ScoredTask {
-        task_id: task.task_id.clone(),
-        task_type: task.task_type.clone(),
-        input: task.input.clone(),
-        reference: task.reference.clone(),
-        references: task.references.clone(),
-    };
     let by_id: HashMap<&str, Arc<ScoredTask>> =
-        tasks.iter().map(|task| (task.task_id.as_str(), Arc::new(scored(task)))).collect();
+        tasks.iter().map(|task| (task.task_id.as_str(), Arc::new(task.into()))).collect();
     let mut pairs = Vec::new();
     for row in generations {
         let (Some(task), Some(output)) = (by_id.get(row.task_id.as_str()), row.output) else { continue };

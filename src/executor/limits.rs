@@ -1,5 +1,7 @@
 //! Bounds of one batch, and what a batch costs after padding.
 
+use crate::model::encoder::padded_width;
+
 /// Bounds of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -23,6 +25,6 @@ impl Limits {
     /// Tokens of a row after padding in a batch whose longest row has `longest` tokens.
     #[must_use]
     pub fn width(self, longest: usize) -> usize {
-        self.fixed_length.unwrap_or_else(|| longest.next_multiple_of(self.width_step.max(1)))
+        padded_width(longest, self.fixed_length, self.width_step)
     }
 }

@@ -10,6 +10,13 @@ use std::borrow::Cow;
 /// Token id used for padding; masked out, so its value never matters.
 const PADDING: i64 = 0;
 
+/// Tokens of every row of a batch after padding: the graph's fixed length, or that of the longest row, rounded up to a
+/// multiple of `step`.
+#[must_use]
+pub fn padded_width(longest: usize, fixed_length: Option<usize>, step: usize) -> usize {
+    fixed_length.unwrap_or_else(|| longest.next_multiple_of(step.max(1)))
+}
+
 /// A loaded encoder.
 pub struct Encoder {
     session: Session,
@@ -73,8 +80,7 @@ impl Encoder {
     /// Runs a batch and hands its output to `read`: rows are right-padded to the longest, or to the graph's fixed length.
     pub fn forward<R>(&mut self, rows: &[&Encoding], read: impl FnOnce(&Encoded<'_>) -> Result<R>) -> Result<R> {
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-        // The planner counts the same width: see `Limits::width`.
-        let width = self.fixed_length.unwrap_or_else(|| longest.next_multiple_of(self.width_step));
+        let width = padded_width(longest, self.fixed_length, self.width_step);
         ensure!(longest <= width, "a row has {longest} tokens, the graph takes {width}; this is a bug");
         let shape = [rows.len(), width];
         let mut ids = vec![PADDING; rows.len() * width];

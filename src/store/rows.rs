@@ -79,6 +79,18 @@ pub struct ScoredTask {
     pub references: Vec<String>,
 }
 
+impl From<&TaskRow> for ScoredTask {
+    fn from(task: &TaskRow) -> Self {
+        Self {
+            task_id: task.task_id.clone(),
+            task_type: task.task_type.clone(),
+            input: task.input.clone(),
+            reference: task.reference.clone(),
+            references: task.references.clone(),
+        }
+    }
+}
+
 /// The columns of `generations` that scoring reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoredAnswer {
