@@ -63,8 +63,9 @@ pub fn stage(context: &Context, run: &mut Run, mode: Mode) -> Result<StageSummar
         let mut record = StageRecord::default();
         let answers = Answers::open(run)?;
         ensure!(answers.rows > 0, "there are no answers to score");
-        let outcome = score_text(context, run, &answers)?;
-        add(&mut record, &outcome);
+        for outcome in score_text(context, run, &answers)? {
+            add(&mut record, &outcome);
+        }
 
         let registry = run.registry(context)?;
         let keys: Vec<String> = settings.all_evaluators().cloned().collect();
@@ -216,28 +217,32 @@ fn finished(run: &Run, scorer: &str, inputs: &str, made_by: &str, work: WorkArgu
     Ok(wanted.then_some(Outcome { rows, failed: stamp.failed, ..Outcome::default() }))
 }
 
-/// F1 and exact match.
-fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Outcome> {
+/// F1 and exact match, those that are not there yet in one pass over the pairs.
+fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Vec<Outcome>> {
     let references = run.record.settings.scoring.f1_references;
     let inputs = lineage::of_scores(run)?;
-    let mut outcome = Outcome::default();
+    let (mut outcomes, mut tables) = (Vec::new(), Vec::new());
     for scorer in TEXT_SCORERS {
         // What makes these rows is poq itself, so the finished table says all that a row's work key would.
-        let done = if let Some(done) = finished(run, scorer.0, &inputs, "", WorkArguments::default())? {
-            done
-        } else {
-            let mut table = ScoreTable::create(run, scorer.0)?;
-            for (i, pair) in answers.pairs()?.enumerate() {
-                look_up(context, i)?;
-                table.push(text_score(&pair?, scorer, references)?)?;
-            }
-            table.finish(run, &inputs, String::new())?
-        };
-        outcome.rows += done.rows;
-        outcome.failed += done.failed;
-        outcome.computed += done.computed;
+        match finished(run, scorer.0, &inputs, "", WorkArguments::default())? {
+            Some(done) => outcomes.push(done),
+            None => tables.push((scorer, ScoreTable::create(run, scorer.0)?)),
+        }
     }
-    Ok(outcome)
+    if tables.is_empty() {
+        return Ok(outcomes);
+    }
+    for (i, pair) in answers.pairs()?.enumerate() {
+        look_up(context, i)?;
+        let pair = pair?;
+        for (scorer, table) in &mut tables {
+            table.push(text_score(&pair, *scorer, references)?)?;
+        }
+    }
+    for (_, table) in tables {
+        outcomes.push(table.finish(run, &inputs, String::new())?);
+    }
+    Ok(outcomes)
 }
 
 /// Scores every pair whose texts this evaluator has not read yet, then normalises and writes the whole column.
