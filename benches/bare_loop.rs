@@ -9,7 +9,7 @@
 use anyhow::Result;
 use poq::bench::sample;
 use poq::dataset;
-use poq::executor::{Backend, Job, Limits, Quit, Ready, Tokenise, batch};
+use poq::executor::{Backend, Limits, Quit, Ready, Tokenise, batch};
 use poq::model::manifest::Exported;
 use poq::model::provider::{Precision, Provider};
 use poq::model::registry::{Registry, Role};
@@ -21,7 +21,6 @@ use poq::score::graph::Graph;
 use poq::score::{Evaluator, Execution, Pair};
 use poq::settings::{Data, DataSet};
 use poq::store::work::WorkStore;
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -96,20 +95,16 @@ fn pairs() -> Result<Vec<Pair>> {
 
 /// The distinct texts, tokenised and planned beforehand.
 fn ready_made(evaluator: &Evaluator, tokenizer: &Tokenizer, pairs: &[Pair]) -> Result<Vec<Vec<Ready>>> {
-    let mut seen = HashSet::new();
-    let mut rows = Vec::new();
-    for pair in pairs {
-        let Ok(pieces) = evaluator.identity().pieces(pair) else { continue };
-        for piece in pieces.iter().filter(|piece| seen.insert(piece.key)) {
-            let job = Job { index: rows.len(), text: piece.text(), wanted: true };
-            rows.push(Ready {
-                index: job.index,
-                encoding: tokenizer.tokenise(&job.text)?,
-                wanted: true,
-                tokenise: Duration::ZERO,
-                since: Instant::now(),
-            });
-        }
+    let (jobs, _) = evaluator.identity().jobs(pairs);
+    let mut rows = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        rows.push(Ready {
+            index: job.index,
+            encoding: tokenizer.tokenise(&job.text)?,
+            wanted: true,
+            tokenise: Duration::ZERO,
+            since: Instant::now(),
+        });
     }
     Ok(batch::plan(rows, Limits::new(32, 256)))
 }

@@ -1,13 +1,11 @@
 //! One cell of a sweep, measured in a process of its own: a request in, what came of it out, both as JSON.
 
-use crate::executor::{Interrupted, Job, Quit, Totals};
+use crate::executor::{Interrupted, Quit, Totals};
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::score::{Evaluator, Execution, Pair};
-use crate::store::work::WorkKey;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Texts of the untimed pass.
@@ -63,18 +61,9 @@ pub fn measure(
 ) -> Result<CellResult> {
     let mut evaluator = Evaluator::open(registry, model, request.execution)?;
     let identity = evaluator.identity().clone();
-    let mut keys: Vec<WorkKey> = Vec::new();
-    let mut jobs = Vec::new();
-    let mut places: HashMap<WorkKey, usize> = HashMap::new();
-    for piece in pairs.iter().filter_map(|pair| identity.pieces(pair).ok()).flat_map(|pieces| pieces.iter()) {
-        places.entry(piece.key).or_insert_with(|| {
-            jobs.push(Job { index: keys.len(), text: piece.text(), wanted: true });
-            keys.push(piece.key);
-            keys.len() - 1
-        });
-    }
+    let (jobs, indices) = identity.jobs(pairs);
     evaluator.compute(jobs.iter().take(WARM_UP).cloned(), quit, |_| Ok(()))?;
-    let mut values: Vec<Option<Vec<f32>>> = vec![None; keys.len()];
+    let mut values: Vec<Option<Vec<f32>>> = vec![None; jobs.len()];
     let (mut totals, mut seconds) = (Totals::default(), Vec::new());
     for _ in 0..request.repeats.max(1) {
         let pass = evaluator.compute(jobs.iter().cloned(), quit, |done| {
@@ -91,7 +80,7 @@ pub fn measure(
     }
     let score = |pair: &Pair| {
         let pieces = identity.pieces(pair).ok()?;
-        let values: Option<Vec<&[f32]>> = pieces.iter().map(|piece| values[places[&piece.key]].as_deref()).collect();
+        let values: Option<Vec<&[f32]>> = pieces.iter().map(|piece| values[indices[&piece.key]].as_deref()).collect();
         identity.rule().score(&values?).ok()
     };
     let infer = totals.meter.stages().infer;

@@ -6,13 +6,12 @@
 pub mod cost;
 pub mod machine;
 
-use crate::executor::{Interrupted, Job, Quit, milliseconds};
+use crate::executor::{Interrupted, Quit, milliseconds};
 use crate::generate::{Generator, Request};
-use crate::score::{Evaluator, Identity, Pair};
+use crate::score::{Evaluator, Pair};
 use crate::store::rows::ProfileRow;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Node type of LLMs.
@@ -142,7 +141,8 @@ pub fn measure_evaluator(
     let batches: Vec<&[Pair]> = pairs.chunks(batch_size).collect();
     for (i, batch) in batches.iter().cycle().take(warmup).chain(&batches).enumerate() {
         let started = Instant::now();
-        let totals = evaluator.compute(jobs(&identity, batch).into_iter(), quit, |done| {
+        let (jobs, _) = identity.jobs(batch);
+        let totals = evaluator.compute(jobs.into_iter(), quit, |done| {
             done.into_iter().find_map(|row| row.result.err()).map_or(Ok(()), |error| bail!("{error}"))
         })?;
         let elapsed = started.elapsed();
@@ -155,14 +155,6 @@ pub fn measure_evaluator(
     }
     measurement.peak_memory_mb = machine::peak_memory_mb();
     Ok(measurement)
-}
-
-/// What an evaluator has to read for a batch of pairs, each distinct piece once.
-fn jobs(identity: &Identity, pairs: &[Pair]) -> Vec<Job> {
-    let mut seen = HashSet::new();
-    let pieces = pairs.iter().filter_map(|pair| identity.pieces(pair).ok()).flat_map(|pieces| pieces.iter());
-    let distinct = pieces.filter(|piece| seen.insert(piece.key));
-    distinct.enumerate().map(|(index, piece)| Job { index, text: piece.text(), wanted: true }).collect()
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl<'a, P: Iterator<Item = Result<Pair>>> Missing<'a, P> {
         state.sent += 1;
         state.keys.insert(piece.key);
         state.by_index.insert(index, piece.key);
-        Ok((Some(Job { index, text: piece.text(), wanted: true }), true))
+        Ok((Some(piece.job(index)), true))
     }
 }
 

@@ -3,13 +3,14 @@
 
 use super::head::Rule;
 use super::pairs::Pair;
-use crate::executor::job::Text;
+use crate::executor::job::{Job, Text};
 use crate::model::manifest::Exported;
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Against, Architecture, Model, PairOrder, Registry, ScoringFacts};
 use crate::store::Fingerprint;
 use crate::store::work::WorkKey;
 use anyhow::{Context, Result};
+use std::collections::HashMap;
 
 /// Identity of an evaluator.
 #[derive(Clone)]
@@ -123,6 +124,20 @@ impl Identity {
         Piece { key: fingerprint.key_bytes(), first, second }
     }
 
+    /// What has to be read to score the pairs, each distinct piece once: the jobs, in the order in which pairs first need
+    /// them, and the index of each piece's job. A pair that cannot be scored needs nothing.
+    #[must_use]
+    pub fn jobs(&self, pairs: &[Pair]) -> (Vec<Job>, HashMap<WorkKey, usize>) {
+        let (mut jobs, mut indices) = (Vec::new(), HashMap::new());
+        for piece in pairs.iter().filter_map(|pair| self.pieces(pair).ok()).flat_map(|pieces| pieces.iter()) {
+            indices.entry(piece.key).or_insert_with(|| {
+                jobs.push(piece.job(jobs.len()));
+                jobs.len() - 1
+            });
+        }
+        (jobs, indices)
+    }
+
     /// Hash of the work of scoring a pair, for the table. Rows with equal texts share it, and with it the score.
     #[must_use]
     pub fn work_key(&self, pieces: &Result<Pieces<'_>, String>) -> String {
@@ -147,12 +162,13 @@ impl<'p> Pieces<'p> {
 }
 
 impl Piece<'_> {
-    /// The text as the executor takes it.
+    /// The piece as the executor takes it.
     #[must_use]
-    pub fn text(&self) -> Text {
-        match self.second {
+    pub fn job(&self, index: usize) -> Job {
+        let text = match self.second {
             None => Text::One(self.first.to_owned()),
             Some(second) => Text::Pair(self.first.to_owned(), second.to_owned()),
-        }
+        };
+        Job { index, text, wanted: true }
     }
 }
