@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod context;
 mod execution;
+mod figures;
 pub mod generate;
 pub mod import;
 mod lineage;

@@ -4,18 +4,19 @@
 
 use super::context::Context;
 use super::execution;
+use super::figures::{Figures, Inference};
 use super::open_run::Run;
 use super::summary::StageSummary;
 use super::{generate, lineage, tasks};
 use crate::cli::{ScoreArguments, WorkArguments};
-use crate::executor::{Interrupted, Totals};
+use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Model, Registry, Role};
 use crate::output::Progress;
-use crate::score::column::{Column, Fits, GroupScale, Scales};
+use crate::score::column::{Column, Fits, Scales};
 use crate::score::compute::compute;
 use crate::score::text_scores::{TEXT_SCORERS, text_score};
-use crate::score::{EXACT_MATCH, Evaluator, Execution, F1, Identity, Pair, Pairs};
+use crate::score::{EXACT_MATCH, Evaluator, F1, Identity, Pair, Pairs};
 use crate::store::parts::{self, Content};
 use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
 use crate::store::run_record::StageRecord;
@@ -23,9 +24,7 @@ use crate::store::stream::{Reader, Writer};
 use crate::store::table::{self, Stamp};
 use crate::store::work::WorkStore;
 use anyhow::{Context as _, Result, ensure};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// Rows between two looks at the quit flag in the passes that compute nothing.
 const QUIT_ROWS: usize = 4096;
@@ -115,75 +114,6 @@ struct Outcome {
     figures: Option<Figures>,
 }
 
-/// What the record says of one evaluator.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Figures {
-    /// How it was run.
-    execution: Option<Execution>,
-    /// What inference took; null when every piece of work was there already.
-    inference: Option<Inference>,
-    /// What normalisation did, group by group.
-    normalization: Vec<GroupScale>,
-    /// Rows whose text was cut.
-    truncated: usize,
-}
-
-/// What inference took.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Inference {
-    /// Wall time from the first text to the last stored result, weights loaded.
-    seconds: f64,
-    /// Distinct texts, or pairs, that were read.
-    pieces: usize,
-    /// Rows that needed them.
-    rows: usize,
-    batches: usize,
-    tokens: usize,
-    padding_waste: f64,
-    busy_share: f64,
-    /// Percentiles of the time of a piece in each stage, in ms.
-    stages: serde_json::Value,
-}
-
-impl Inference {
-    fn new(rows: usize, totals: &Totals) -> Self {
-        Self {
-            seconds: totals.elapsed.as_secs_f64(),
-            pieces: totals.rows,
-            rows,
-            batches: totals.batches,
-            tokens: totals.tokens,
-            padding_waste: totals.padding_waste(),
-            busy_share: totals.busy_share(),
-            stages: json!(totals.meter.stages()),
-        }
-    }
-
-    fn line(&self, key: &str) -> String {
-        format!(
-            "{key}: {} distinct texts for {} rows in {:.1} s: {:.0} tokens/s, padding {:.1} %, workers busy {:.1} %",
-            self.pieces,
-            self.rows,
-            self.seconds,
-            self.tokens as f64 / self.seconds.max(1e-9),
-            self.padding_waste * 100.0,
-            self.busy_share * 100.0
-        )
-    }
-}
-
-impl Figures {
-    fn warnings(&self, key: &str) -> Vec<String> {
-        let constant = self.normalization.iter().filter(|scale| scale.constant && scale.n > 0).map(|scale| {
-            format!("evaluator `{key}` gave all {} `{}` rows the same score: normalised to 5", scale.n, scale.group)
-        });
-        let truncated = (self.truncated > 0).then(|| {
-            format!("evaluator `{key}` reads fewer tokens than {} rows have: their texts were cut", self.truncated)
-        });
-        constant.chain(truncated).collect()
-    }
-}
-
 /// The tables that pairs are made from, checked once.
 struct Answers {
     tasks: std::path::PathBuf,
@@ -268,7 +198,7 @@ fn score_evaluator(
     if mode.work.retry_failed {
         store.forget_failed()?;
     }
-    let mut figures = Figures { execution: None, inference: None, normalization: Vec::new(), truncated: 0 };
+    let mut figures = Figures::default();
     if something_is_missing(context, &identity, answers, &store)? {
         let (execution, origin) = execution::resolve(context, model, &scoring, mode.calibrate && !mode.fake)?;
         context.printer.note(&execution::describe(model, execution, origin));
@@ -394,13 +324,4 @@ pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let paths = scorers.iter().map(|scorer| parts::group_path(&directory, scorer));
     lineage::check(run, paths, &lineage::of_scores(run)?, "score")?;
     Ok(rows)
-}
-
-impl Run {
-    /// What the record says of the evaluators that have scored before.
-    fn evaluator_figures(&self) -> BTreeMap<String, Figures> {
-        let stage = self.record.stages.get("score");
-        let figures = stage.and_then(|stage| stage.details.get("evaluators"));
-        figures.and_then(|figures| serde_json::from_value(figures.clone()).ok()).unwrap_or_default()
-    }
 }

@@ -1,0 +1,90 @@
+//! What `run.json` says of each evaluator after `poq score`: how it was run, what that took and what became of its rows.
+
+use super::open_run::Run;
+use crate::executor::Totals;
+use crate::score::Execution;
+use crate::score::column::GroupScale;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// What the record says of one evaluator.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Figures {
+    /// How it was run; null when nobody had to run it.
+    pub execution: Option<Execution>,
+    /// What inference took; null when every piece of work was there already.
+    pub inference: Option<Inference>,
+    /// What normalisation did, group by group.
+    pub normalization: Vec<GroupScale>,
+    /// Rows whose text was cut.
+    pub truncated: usize,
+}
+
+impl Figures {
+    /// What the user should know of it.
+    pub fn warnings(&self, key: &str) -> Vec<String> {
+        let constant = self.normalization.iter().filter(|scale| scale.constant && scale.n > 0).map(|scale| {
+            format!("evaluator `{key}` gave all {} `{}` rows the same score: normalised to 5", scale.n, scale.group)
+        });
+        let truncated = (self.truncated > 0).then(|| {
+            format!("evaluator `{key}` reads fewer tokens than {} rows have: their texts were cut", self.truncated)
+        });
+        constant.chain(truncated).collect()
+    }
+}
+
+/// What inference took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inference {
+    /// Wall time from the first text to the last stored result, weights loaded.
+    seconds: f64,
+    /// Distinct texts, or pairs, that were read.
+    pieces: usize,
+    /// Rows that needed them.
+    pub rows: usize,
+    batches: usize,
+    tokens: usize,
+    padding_waste: f64,
+    busy_share: f64,
+    /// Percentiles of the time of a piece in each stage, in ms.
+    stages: serde_json::Value,
+}
+
+impl Inference {
+    /// From the executor's account, for so many rows.
+    pub fn new(rows: usize, totals: &Totals) -> Self {
+        Self {
+            seconds: totals.elapsed.as_secs_f64(),
+            pieces: totals.rows,
+            rows,
+            batches: totals.batches,
+            tokens: totals.tokens,
+            padding_waste: totals.padding_waste(),
+            busy_share: totals.busy_share(),
+            stages: json!(totals.meter.stages()),
+        }
+    }
+
+    /// The same in one line for people.
+    pub fn line(&self, key: &str) -> String {
+        format!(
+            "{key}: {} distinct texts for {} rows in {:.1} s: {:.0} tokens/s, padding {:.1} %, workers busy {:.1} %",
+            self.pieces,
+            self.rows,
+            self.seconds,
+            self.tokens as f64 / self.seconds.max(1e-9),
+            self.padding_waste * 100.0,
+            self.busy_share * 100.0
+        )
+    }
+}
+
+impl Run {
+    /// What the record says of the evaluators that have scored before.
+    pub(super) fn evaluator_figures(&self) -> BTreeMap<String, Figures> {
+        let stage = self.record.stages.get("score");
+        let figures = stage.and_then(|stage| stage.details.get("evaluators"));
+        figures.and_then(|figures| serde_json::from_value(figures.clone()).ok()).unwrap_or_default()
+    }
+}
