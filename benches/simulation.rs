@@ -7,6 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use poq::settings::{EvaluatorsPerRound, Simulation};
 use poq::simulate;
 use poq::store::rows::{ProfileRow, ScoreRow};
+use poq::store::samples;
 
 const RECORDS: usize = 400;
 const MODELS: usize = 5;
@@ -19,20 +20,8 @@ fn scores() -> Vec<ScoreRow> {
             for evaluator in 0..EVALUATORS {
                 // Any fixed spread over 0..10 will do.
                 let place = (record * 7919 + model * 104_729 + evaluator * 1_299_709) % 1000;
-                rows.push(ScoreRow {
-                    task_id: format!("t{record}"),
-                    model: format!("f{model}"),
-                    scorer: format!("m{evaluator}"),
-                    raw: Some(place as f64),
-                    normalized: Some(place as f64 / 100.0),
-                    truncated: None,
-                    tokens: None,
-                    tokenise_ms: None,
-                    queue_ms: None,
-                    infer_ms: None,
-                    error: None,
-                    work_key: String::new(),
-                });
+                let (task, model, scorer) = (format!("t{record}"), format!("f{model}"), format!("m{evaluator}"));
+                rows.push(samples::score(&task, &model, &scorer, Some(place as f64 / 100.0)));
             }
         }
     }
@@ -40,24 +29,11 @@ fn scores() -> Vec<ScoreRow> {
 }
 
 fn profile() -> Vec<ProfileRow> {
-    let row = |node_type: &str, node: String, place: usize, pool: usize| ProfileRow {
-        node_type: node_type.into(),
-        node,
-        device: "cpu".into(),
-        batch_size: 1,
-        samples: 1,
-        latency_ms_mean: Some(1.0 + place as f64),
-        latency_ms_p50: None,
-        latency_ms_p95: None,
-        latency_ms_p99: None,
-        throughput: None,
-        tokens_per_s: None,
-        peak_memory_mb: None,
-        cost_norm: place as f64 / (pool - 1) as f64,
-        source: "given".into(),
+    let row = |node_type: &str, node: &str, place: usize, pool: usize| {
+        samples::profile(node_type, node, 1.0 + place as f64, place as f64 / (pool - 1) as f64)
     };
-    let inference = (0..MODELS).map(|i| row("inference", format!("f{i}"), i, MODELS));
-    let evaluators = (0..EVALUATORS).map(|i| row("evaluator", format!("m{i}"), i, EVALUATORS));
+    let inference = (0..MODELS).map(|i| row("inference", &format!("f{i}"), i, MODELS));
+    let evaluators = (0..EVALUATORS).map(|i| row("evaluator", &format!("m{i}"), i, EVALUATORS));
     inference.chain(evaluators).collect()
 }
 

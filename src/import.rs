@@ -142,19 +142,11 @@ fn generation(task_id: String, model: String, output: Option<String>, latency_ms
     let hashed = [Some(task_id.as_str()), Some(model.as_str()), output.as_deref()];
     let hash = sha256_fields(hashed.into_iter().flatten().map(str::as_bytes));
     GenerationRow {
-        prompt: None,
         output: output.as_deref().map(|text| text.trim().to_string()),
         error: output.is_none().then(|| "the imported `output` is null".to_string()),
         output_raw: output,
-        prompt_tokens: None,
-        output_tokens: None,
-        finish_reason: None,
         latency_ms,
-        batch_rows: None,
-        seed: None,
-        work_key: hex(&hash[..16]),
-        task_id,
-        model,
+        ..GenerationRow::unanswered(task_id, model, hex(&hash[..16]))
     }
 }
 

@@ -34,18 +34,10 @@ fn pair(task: &TaskRow, index: usize, seed: u64) -> Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples;
 
     fn task(id: &str, words: usize) -> TaskRow {
-        TaskRow {
-            task_id: id.into(),
-            dataset: "d".into(),
-            task_type: "qa".into(),
-            input: "word ".repeat(words),
-            question: None,
-            context: None,
-            reference: "r".into(),
-            references: vec!["r".into()],
-        }
+        TaskRow { input: "word ".repeat(words), ..samples::task(id) }
     }
 
     #[test]

@@ -25,20 +25,12 @@ pub fn choose<T>(rows: Vec<T>, n: usize, seed: u64, id: impl Fn(&T) -> String) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn row(id: usize) -> TaskRow {
-        TaskRow {
-            task_id: format!("id-{id}"),
-            dataset: "d".into(),
-            task_type: "qa".into(),
-            input: "i".into(),
-            question: None,
-            context: None,
-            reference: "r".into(),
-            references: vec!["r".into()],
-        }
+        samples::task(&format!("id-{id}"))
     }
 
     fn ids(rows: &[TaskRow]) -> Vec<&str> {

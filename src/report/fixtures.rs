@@ -4,6 +4,7 @@
 use super::{Identity, Inputs, Report, build};
 use crate::settings::Settings;
 use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+use crate::store::samples::{self, answer};
 
 pub(super) fn identity() -> Identity {
     Identity {
@@ -25,81 +26,21 @@ pub(super) fn settings() -> Settings {
 
 pub(super) fn task(id: &str, task_type: &str) -> TaskRow {
     TaskRow {
-        task_id: id.into(),
         dataset: format!("{task_type}_set"),
         task_type: task_type.into(),
         input: format!("input of {id}"),
-        question: None,
-        context: None,
         reference: format!("reference of {id}"),
         references: vec![format!("reference of {id}")],
-    }
-}
-
-pub(super) fn answer(task_id: &str, model: &str) -> GenerationRow {
-    GenerationRow {
-        task_id: task_id.into(),
-        model: model.into(),
-        prompt: None,
-        output_raw: Some("an answer".into()),
-        output: Some("an answer".into()),
-        prompt_tokens: Some(100),
-        output_tokens: Some(20),
-        finish_reason: Some("stop".into()),
-        latency_ms: Some(250.0),
-        batch_rows: Some(8),
-        seed: Some(7),
-        error: None,
-        work_key: String::new(),
-    }
-}
-
-pub(super) fn failed_answer(task_id: &str, model: &str) -> GenerationRow {
-    GenerationRow {
-        output_raw: None,
-        output: None,
-        output_tokens: None,
-        finish_reason: None,
-        latency_ms: None,
-        error: Some("the prompt is too long".into()),
-        ..answer(task_id, model)
+        ..samples::task(id)
     }
 }
 
 pub(super) fn score(task_id: &str, model: &str, scorer: &str, raw: f64, normalized: f64) -> ScoreRow {
-    ScoreRow {
-        task_id: task_id.into(),
-        model: model.into(),
-        scorer: scorer.into(),
-        raw: Some(raw),
-        normalized: Some(normalized),
-        truncated: None,
-        tokens: None,
-        tokenise_ms: None,
-        queue_ms: None,
-        infer_ms: None,
-        error: None,
-        work_key: String::new(),
-    }
+    ScoreRow { raw: Some(raw), ..samples::score(task_id, model, scorer, Some(normalized)) }
 }
 
-pub(super) fn profile(node_type: &str, node: &str, batch_size: i32, latency_ms: f64) -> ProfileRow {
-    ProfileRow {
-        node_type: node_type.into(),
-        node: node.into(),
-        device: "cpu".into(),
-        batch_size,
-        samples: 100,
-        latency_ms_mean: Some(latency_ms),
-        latency_ms_p50: None,
-        latency_ms_p95: None,
-        latency_ms_p99: None,
-        throughput: Some(1000.0 / latency_ms),
-        tokens_per_s: None,
-        peak_memory_mb: None,
-        cost_norm: 0.0,
-        source: "measured".into(),
-    }
+fn profile(node_type: &str, node: &str, batch_size: i32, latency_ms: f64) -> ProfileRow {
+    ProfileRow { batch_size, ..samples::profile(node_type, node, latency_ms, 0.0) }
 }
 
 pub(super) fn reward(node_type: &str, node: &str, avg_reward: f64, cost_norm: f64) -> RewardRow {

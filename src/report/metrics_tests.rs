@@ -1,8 +1,9 @@
 //! The wide join on rows written out by hand, gaps included:
 //! order, nulls, clashing names and keys that occur twice.
 
-use super::super::fixtures::{answer, failed_answer, score, task};
+use super::super::fixtures::{score, task};
 use super::*;
+use crate::store::samples::{answer, failed_answer};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 

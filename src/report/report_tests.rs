@@ -1,8 +1,9 @@
 //! Whole reports: the numbers of a small run checked by hand,
 //! the JSON shape, and runs that have not come far.
 
-use super::fixtures::{Run, failed_answer, small_run};
+use super::fixtures::{Run, small_run};
 use super::*;
+use crate::store::samples::failed_answer;
 use serde_json::Value;
 
 fn close(actual: Option<f64>, expected: f64) {

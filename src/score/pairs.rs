@@ -124,15 +124,10 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples;
 
     fn task(id: &str) -> ScoredTask {
-        ScoredTask {
-            task_id: id.into(),
-            task_type: "qa".into(),
-            input: "i".into(),
-            reference: "r".into(),
-            references: vec!["r".into()],
-        }
+        ScoredTask::from(&samples::task(id))
     }
 
     fn answer(task_id: &str, model: &str) -> ScoredAnswer {

@@ -128,7 +128,8 @@ fn check_both_know<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::tests::{profile_row, score_row};
+    use crate::simulate::tests::profile_row;
+    use crate::store::samples;
 
     fn profile() -> Vec<ProfileRow> {
         vec![
@@ -140,10 +141,10 @@ mod tests {
 
     fn scores() -> Vec<ScoreRow> {
         vec![
-            score_row("b", "f0", "m0", Some(3.0)),
-            score_row("a", "f1", "m0", None),
-            score_row("b", "f1", "f1", Some(9.0)),
-            score_row("c", "f1", "exact_match", Some(0.0)),
+            samples::score("b", "f0", "m0", Some(3.0)),
+            samples::score("a", "f1", "m0", None),
+            samples::score("b", "f1", "f1", Some(9.0)),
+            samples::score("c", "f1", "exact_match", Some(0.0)),
         ]
     }
 
@@ -166,9 +167,9 @@ mod tests {
     #[test]
     fn names_the_node_that_one_table_lacks() {
         let unknown = |row: ScoreRow| error(&[scores(), vec![row]].concat(), &profile());
-        let message = unknown(score_row("a", "f9", "m0", Some(1.0)));
+        let message = unknown(samples::score("a", "f9", "m0", Some(1.0)));
         assert_eq!(message, "inference node `f9` has scores but no cost: run `poq profile`");
-        let message = unknown(score_row("a", "f0", "m9", Some(1.0)));
+        let message = unknown(samples::score("a", "f0", "m9", Some(1.0)));
         assert_eq!(message, "evaluator `m9` has scores but no cost: run `poq profile`");
         let message = error(&scores(), &[profile(), vec![profile_row("evaluator", "m1", 0.0)]].concat());
         assert!(message.starts_with("evaluator `m1` has a cost but no scores: run `poq score`"), "{message}");
@@ -179,9 +180,9 @@ mod tests {
     #[test]
     fn refuses_numbers_out_of_range_and_double_rows() {
         let with = |row: ScoreRow| error(&[scores(), vec![row]].concat(), &profile());
-        assert!(with(score_row("a", "f0", "m0", Some(10.1))).contains("must lie in 0..10; it is 10.1"));
-        assert!(with(score_row("a", "f0", "m0", Some(f64::NAN))).contains("it is NaN"));
-        assert!(with(score_row("b", "f0", "m0", Some(3.0))).contains("two rows for task `b`"));
+        assert!(with(samples::score("a", "f0", "m0", Some(10.1))).contains("must lie in 0..10; it is 10.1"));
+        assert!(with(samples::score("a", "f0", "m0", Some(f64::NAN))).contains("it is NaN"));
+        assert!(with(samples::score("b", "f0", "m0", Some(3.0))).contains("two rows for task `b`"));
         let dear = [&profile()[1..], &[profile_row("inference", "f0", 1.5)]].concat();
         assert!(error(&scores(), &dear).contains("cost of inference node `f0` must lie in 0..1; it is 1.5"));
     }

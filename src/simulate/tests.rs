@@ -4,41 +4,10 @@
 use super::*;
 use crate::settings::EvaluatorsPerRound;
 use crate::simulate::table::ScoreTable;
+use crate::store::samples;
 
 pub fn profile_row(node_type: &str, node: &str, cost_norm: f64) -> ProfileRow {
-    ProfileRow {
-        node_type: node_type.into(),
-        node: node.into(),
-        device: "cpu".into(),
-        batch_size: 1,
-        samples: 10,
-        latency_ms_mean: Some(5.0),
-        latency_ms_p50: None,
-        latency_ms_p95: None,
-        latency_ms_p99: None,
-        throughput: Some(200.0),
-        tokens_per_s: None,
-        peak_memory_mb: None,
-        cost_norm,
-        source: "measured".into(),
-    }
-}
-
-pub fn score_row(task: &str, model: &str, scorer: &str, normalized: Option<f64>) -> ScoreRow {
-    ScoreRow {
-        task_id: task.into(),
-        model: model.into(),
-        scorer: scorer.into(),
-        raw: normalized,
-        normalized,
-        truncated: None,
-        tokens: None,
-        tokenise_ms: None,
-        queue_ms: None,
-        infer_ms: None,
-        error: None,
-        work_key: String::new(),
-    }
+    samples::profile(node_type, node, 5.0, cost_norm)
 }
 
 /// Random scores, of which about `missing_percent` are absent, for (tasks, models, evaluators).
@@ -67,7 +36,7 @@ fn random_rows(seed: u64, shape: (usize, usize, usize), missing_percent: usize) 
     for (task, model) in (0..tasks).flat_map(|task| (0..models).map(move |model| (task, model))) {
         for evaluator in 0..evaluators {
             let score = table.present(table.cell(task, model), &[evaluator]).next().map(|(_, score)| score);
-            scores.push(score_row(&format!("t{task}"), &format!("f{model}"), &format!("m{evaluator}"), score));
+            scores.push(samples::score(&format!("t{task}"), &format!("f{model}"), &format!("m{evaluator}"), score));
         }
     }
     let cost = |i: usize, of: usize| i as f64 / (of - 1).max(1) as f64;

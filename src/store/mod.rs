@@ -9,6 +9,7 @@ pub mod parts;
 pub mod rows;
 pub mod run_dir;
 pub mod run_record;
+pub mod samples;
 pub mod stream;
 pub mod table;
 pub mod work;

@@ -260,22 +260,10 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples;
 
     fn row(key: &str) -> ScoreRow {
-        ScoreRow {
-            task_id: "t".into(),
-            model: "m".into(),
-            scorer: "f1".into(),
-            raw: Some(0.5),
-            normalized: Some(5.0),
-            truncated: None,
-            tokens: None,
-            tokenise_ms: None,
-            queue_ms: None,
-            infer_ms: None,
-            error: None,
-            work_key: key.into(),
-        }
+        ScoreRow { work_key: key.into(), ..samples::score("t", "m", "f1", Some(5.0)) }
     }
 
     #[test]

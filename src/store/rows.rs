@@ -64,6 +64,28 @@ pub struct GenerationRow {
     pub work_key: String,
 }
 
+impl GenerationRow {
+    /// The row before anything is known of its answer: every column that may be null is.
+    #[must_use]
+    pub fn unanswered(task_id: String, model: String, work_key: String) -> Self {
+        Self {
+            task_id,
+            model,
+            prompt: None,
+            output_raw: None,
+            output: None,
+            prompt_tokens: None,
+            output_tokens: None,
+            finish_reason: None,
+            latency_ms: None,
+            batch_rows: None,
+            seed: None,
+            error: None,
+            work_key,
+        }
+    }
+}
+
 /// The columns of `tasks` that scoring reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoredTask {

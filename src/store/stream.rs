@@ -135,18 +135,10 @@ fn failed(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::store::rows::TaskRow;
+    use crate::store::samples;
 
     fn task(i: usize) -> TaskRow {
-        TaskRow {
-            task_id: i.to_string(),
-            dataset: "d".into(),
-            task_type: "qa".into(),
-            input: "x".repeat(i % 50),
-            question: None,
-            context: None,
-            reference: "a".into(),
-            references: vec!["a".into()],
-        }
+        TaskRow { input: "x".repeat(i % 50), ..samples::task(&i.to_string()) }
     }
 
     #[test]

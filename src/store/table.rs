@@ -193,17 +193,14 @@ pub(super) fn check_version(path: &Path, reader: &ParquetRecordBatchReaderBuilde
 mod tests {
     use super::*;
     use crate::store::rows::TaskRow;
+    use crate::store::samples;
 
     fn task(id: &str) -> TaskRow {
         TaskRow {
-            task_id: id.into(),
-            dataset: "d".into(),
-            task_type: "qa".into(),
             input: "é\u{1F600}".into(),
             question: Some("q".into()),
-            context: None,
-            reference: "a".into(),
-            references: vec!["a".into(), "b".into()],
+            references: vec!["r".into(), "s".into()],
+            ..samples::task(id)
         }
     }
 

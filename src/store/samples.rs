@@ -1,0 +1,88 @@
+//! Rows for tests and benchmarks, one maker per table: sound, and alike except in what the caller says. What matters to a
+//! test it writes out: `TaskRow { input, ..samples::task("t1") }`.
+//!
+//! Not under `cfg(test)`, because benchmarks see the library as its users do.
+
+use super::rows::{GenerationRow, ProfileRow, ScoreRow, TaskRow};
+
+/// A question with one accepted answer.
+#[must_use]
+pub fn task(task_id: &str) -> TaskRow {
+    TaskRow {
+        task_id: task_id.into(),
+        dataset: "d".into(),
+        task_type: "qa".into(),
+        input: "i".into(),
+        question: None,
+        context: None,
+        reference: "r".into(),
+        references: vec!["r".into()],
+    }
+}
+
+/// An answer of 20 tokens to a prompt of 100, ended by a stop token after 250 ms.
+#[must_use]
+pub fn answer(task_id: &str, model: &str) -> GenerationRow {
+    GenerationRow {
+        output_raw: Some("an answer".into()),
+        output: Some("an answer".into()),
+        prompt_tokens: Some(100),
+        output_tokens: Some(20),
+        finish_reason: Some("stop".into()),
+        latency_ms: Some(250.0),
+        batch_rows: Some(8),
+        seed: Some(7),
+        ..GenerationRow::unanswered(task_id.into(), model.into(), String::new())
+    }
+}
+
+/// An answer that failed: its prompt was read and nothing came of it.
+#[must_use]
+pub fn failed_answer(task_id: &str, model: &str) -> GenerationRow {
+    GenerationRow {
+        prompt_tokens: Some(100),
+        seed: Some(7),
+        error: Some("the prompt is too long".into()),
+        ..GenerationRow::unanswered(task_id.into(), model.into(), String::new())
+    }
+}
+
+/// A score without timings, the same raw and normalised.
+#[must_use]
+pub fn score(task_id: &str, model: &str, scorer: &str, score: Option<f64>) -> ScoreRow {
+    ScoreRow {
+        task_id: task_id.into(),
+        model: model.into(),
+        scorer: scorer.into(),
+        raw: score,
+        normalized: score,
+        truncated: None,
+        tokens: None,
+        tokenise_ms: None,
+        queue_ms: None,
+        infer_ms: None,
+        error: None,
+        work_key: String::new(),
+    }
+}
+
+/// A node that was measured one row at a time at this mean latency.
+#[must_use]
+pub fn profile(node_type: &str, node: &str, latency_ms: f64, cost_norm: f64) -> ProfileRow {
+    ProfileRow {
+        node_type: node_type.into(),
+        node: node.into(),
+        device: "cpu".into(),
+        batch_size: 1,
+        samples: 100,
+        latency_ms_mean: Some(latency_ms),
+        latency_ms_p50: None,
+        latency_ms_p95: None,
+        latency_ms_p99: None,
+        throughput: Some(1000.0 / latency_ms),
+        tokens_per_s: None,
+        peak_memory_mb: None,
+        cost_norm,
+        source: "measured".into(),
+    }
+}
