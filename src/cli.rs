@@ -137,15 +137,33 @@ pub struct GenerateArguments {
     /// Temperature; 0 is greedy
     #[arg(long)]
     pub temperature: Option<f64>,
-    /// Nucleus mass
+    /// Nucleus mass; 1 keeps every token
     #[arg(long)]
     pub top_p: Option<f64>,
+    /// Keep the N most likely tokens; 0 keeps every token
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Keep tokens at least this likely relative to the most likely one; 0 keeps every token
+    #[arg(long)]
+    pub min_p: Option<f64>,
+    /// Make tokens that were there before less likely; 1 leaves them alone
+    #[arg(long)]
+    pub repetition_penalty: Option<f64>,
+    /// An answer does not end before it has this many tokens
+    #[arg(long, value_name = "N")]
+    pub min_new_tokens: Option<usize>,
     /// Seed of all answers
     #[arg(long)]
     pub seed: Option<u64>,
     /// Rows decoded together
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Prompt tokens read in one pass
+    #[arg(long, value_name = "N")]
+    pub batch_tokens: Option<usize>,
+    /// Budget of the KV cache in MiB
+    #[arg(long, value_name = "MB")]
+    pub kv_cache_mb: Option<usize>,
     /// How rows are worked on
     #[command(flatten)]
     pub work: WorkArguments,
@@ -218,6 +236,9 @@ pub struct ProfileArguments {
     /// Prompts timed per inference node
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
+    /// Time inference nodes with this many rows at once, too; costs stay those of one at a time
+    #[arg(long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = positive)]
+    pub batch_sizes: Vec<usize>,
     /// A mean latency in ms to take instead of measuring
     #[arg(long = "latency", value_name = "NODE=MS", value_parser = parse_latency)]
     pub latencies: Vec<(String, f64)>,

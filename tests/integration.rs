@@ -6,6 +6,8 @@ mod support;
 mod bad_input;
 #[path = "cases/durability.rs"]
 mod durability;
+#[path = "cases/generation.rs"]
+mod generation;
 #[path = "cases/import.rs"]
 mod import;
 #[path = "cases/invariants.rs"]

@@ -7,7 +7,8 @@ use super::{lineage, tasks};
 use crate::cli::{GenerateArguments, WorkArguments};
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
-use crate::generate::{Generator, Prompter, Request};
+use crate::generate::engine::Totals;
+use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry, Role};
 use crate::store::parts::{self, Group, WorkRow};
 use crate::store::rows::{GenerationRow, TaskRow};
@@ -28,10 +29,16 @@ pub fn command(context: &Context, arguments: &GenerateArguments) -> Result<ExitC
             generation.models.clone_from(&arguments.models);
         }
         generation.max_new_tokens = arguments.max_new_tokens.unwrap_or(generation.max_new_tokens);
+        generation.min_new_tokens = arguments.min_new_tokens.unwrap_or(generation.min_new_tokens);
         generation.temperature = arguments.temperature.unwrap_or(generation.temperature);
         generation.top_p = arguments.top_p.unwrap_or(generation.top_p);
+        generation.top_k = arguments.top_k.unwrap_or(generation.top_k);
+        generation.min_p = arguments.min_p.unwrap_or(generation.min_p);
+        generation.repetition_penalty = arguments.repetition_penalty.unwrap_or(generation.repetition_penalty);
         generation.seed = arguments.seed.unwrap_or(generation.seed);
         generation.batch_size = arguments.batch_size.unwrap_or(generation.batch_size);
+        generation.batch_tokens = arguments.batch_tokens.unwrap_or(generation.batch_tokens);
+        generation.kv_cache_mb = arguments.kv_cache_mb.unwrap_or(generation.kv_cache_mb);
     })?;
     stage(context, &mut run, arguments.work)?.print(context, &run.record.settings)
 }
@@ -54,12 +61,15 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
             "none of the models in `generation.models` is exported\nhint: `just models` exports them"
         );
         let mut per_model = BTreeMap::new();
+        let (mut truncated, mut empty) = (0, 0);
         for model in models {
             let outcome = answer_all(context, run, &registry, model, &tasks, work)
                 .with_context(|| format!("model `{}`", model.key))?;
             record.computed_rows += outcome.computed;
             record.rows += outcome.rows;
             record.failed += outcome.failed;
+            truncated += outcome.truncated;
+            empty += outcome.empty;
             if let Some(figures) = outcome.figures {
                 per_model.insert(model.key.clone(), figures);
             }
@@ -67,6 +77,13 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         let removed = parts::remove_other_groups(&run.dir.generations(), &settings.models)?;
         if !removed.is_empty() {
             record.warnings.push(format!("removed the answers of models that left the run: {}", removed.join(", ")));
+        }
+        if truncated > 0 {
+            let what = "were cut at the end of their passage or article to fit the model (`prompt_truncated`)";
+            record.warnings.push(format!("{truncated} prompts {what}"));
+        }
+        if empty > 0 {
+            record.warnings.push(format!("{empty} answers are empty; they are scored as they are"));
         }
         record.details.insert("models".into(), json!(per_model));
         Ok(record)
@@ -77,6 +94,10 @@ struct Outcome {
     rows: usize,
     failed: usize,
     computed: usize,
+    /// Prompts that were cut.
+    truncated: usize,
+    /// Answers without a word.
+    empty: usize,
     figures: Option<serde_json::Value>,
 }
 
@@ -105,7 +126,7 @@ fn answer_all(
         let totals = generator.answer(
             &requests,
             |request| missing.contains(&request.work_key),
-            settings.batch_size,
+            Batching::of(&settings),
             &context.quit,
             |done| {
                 progress.advance(done.len());
@@ -119,11 +140,7 @@ fn answer_all(
         if totals.interrupted {
             return Err(Interrupted.into());
         }
-        figures = Some(json!({
-            "seconds": totals.elapsed.as_secs_f64(),
-            "prompt_tokens": totals.tokens,
-            "padding_waste": totals.padding_waste(),
-        }));
+        figures = Some(describe(&totals));
     }
     let finished: Vec<GenerationRow> = requests
         .iter()
@@ -135,7 +152,29 @@ fn answer_all(
     }
     group.remove_parts()?;
     let failed = finished.iter().filter(|row| row.failed()).count();
-    Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), figures })
+    let truncated = finished.iter().filter(|row| row.prompt_truncated == Some(true)).count();
+    let empty = finished.iter().filter(|row| row.output.as_deref() == Some("")).count();
+    Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), truncated, empty, figures })
+}
+
+/// The figures of a model that the run's record keeps.
+fn describe(totals: &Totals) -> serde_json::Value {
+    let seconds = totals.elapsed.as_secs_f64();
+    json!({
+        "rows": totals.rows,
+        "seconds": seconds,
+        "prefill_seconds": totals.prefill.as_secs_f64(),
+        "decode_seconds": totals.decode.as_secs_f64(),
+        "prompt_tokens": totals.prompt_tokens,
+        "prompt_tokens_read": totals.read_tokens,
+        "prefix_share": totals.shared(),
+        "output_tokens": totals.output_tokens,
+        "output_tokens_per_s": totals.output_tokens as f64 / seconds,
+        "decode_steps": totals.steps,
+        "slot_use": totals.slot_use(),
+        "kv_cache_mb": totals.kv_bytes as f64 / f64::from(1 << 20),
+        "near_ties": totals.near_ties,
+    })
 }
 
 /// Imported answers are there already.

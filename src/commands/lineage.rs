@@ -27,12 +27,15 @@ pub fn of_generations(run: &Run) -> Result<String> {
         return Ok(Fingerprint::new("imported generations").text("tasks", &tasks).finish());
     }
     let settings = &run.record.settings.generation;
-    Ok(Fingerprint::new("generations")
+    let mut fingerprint = Fingerprint::new("generations")
         .text("tasks", &tasks)
         .value("max_new_tokens", &settings.max_new_tokens)?
         .value("sampling", &(settings.temperature, settings.top_p, settings.seed))?
-        .value("prompts", &(&settings.qa_prompt, &settings.summarization_prompt))?
-        .finish())
+        .value("prompts", &(&settings.qa_prompt, &settings.summarization_prompt))?;
+    if let Some(others) = settings.other_processors() {
+        fingerprint = fingerprint.value("logits_processors", &others)?;
+    }
+    Ok(fingerprint.finish())
 }
 
 /// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out.

@@ -7,11 +7,13 @@ use super::{generate, lineage, tasks};
 use crate::cli::ProfileArguments;
 use crate::dataset::sample;
 use crate::exit_code::ExitCode;
-use crate::generate::{Generator, Prompter, Request};
+use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry, Role};
 use crate::profile::cost;
-use crate::profile::{EVALUATOR, INFERENCE, Measurement, machine, measure_evaluator, measure_generator};
+use crate::profile::{
+    EVALUATOR, INFERENCE, Measurement, machine, measure_evaluator, measure_generator, measure_generator_batched,
+};
 use crate::score::{Evaluator, Execution, Pair};
 use crate::settings::{Scoring, Settings};
 use crate::store::Fingerprint;
@@ -30,6 +32,9 @@ pub fn command(context: &Context, arguments: &ProfileArguments) -> Result<ExitCo
     let mut run = Run::open(&arguments.stage.run)?;
     run.override_settings(|settings| {
         settings.profile.samples = arguments.samples.unwrap_or(settings.profile.samples);
+        if !arguments.batch_sizes.is_empty() {
+            settings.profile.batch_sizes.clone_from(&arguments.batch_sizes);
+        }
         settings.profile.given_latency_ms.extend(arguments.latencies.iter().cloned());
     })?;
     stage(context, &mut run, arguments.skip_missing)?.print(context, &run.record.settings)
@@ -58,8 +63,7 @@ pub fn stage(context: &Context, run: &mut Run, skip_missing: bool) -> Result<Sta
                     continue;
                 }
                 context.check_quit()?;
-                let row = measure(context, run, node, &sample).with_context(|| format!("node `{}`", node.key()))?;
-                rows.push(row);
+                rows.extend(measure(context, run, node, &sample).with_context(|| format!("node `{}`", node.key()))?);
                 record.computed_rows += 1;
                 progress.advance(1);
                 table::write(&path, &rows, &partial)?;
@@ -202,11 +206,12 @@ fn usable_pairs(tasks: &[TaskRow], generations: Vec<GenerationRow>) -> Vec<Pair>
     pairs
 }
 
-fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Result<ProfileRow> {
+/// The rows of a node: the one that costs are taken from comes first.
+fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Result<Vec<ProfileRow>> {
     let (model, node_type) = match node {
         Node::Measured { model, node_type, .. } => (model, node_type),
         Node::Given { key, node_type, latency_ms, source } => {
-            return Ok(ProfileRow {
+            return Ok(vec![ProfileRow {
                 latency_ms_mean: *latency_ms,
                 throughput: latency_ms.map(|ms| 1e3 / ms),
                 latency_ms_p50: None,
@@ -216,14 +221,14 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
                 samples: 0,
                 source: (*source).to_owned(),
                 ..Measurement::empty_row(node_type, key)?
-            });
+            }]);
         }
     };
     let registry = run.registry(context)?;
     context.prepare(run, &registry, model)?;
     machine::reset_peak_memory();
     let settings = &run.record.settings;
-    let measurement = if *node_type == INFERENCE {
+    let measured = if *node_type == INFERENCE {
         measure_inference(context, &registry, model, settings, &sample.tasks)?
     } else {
         if sample.pairs.is_empty() {
@@ -244,9 +249,9 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
         let warmup = settings.profile.warmup;
         let mut measured = measure_evaluator(&mut evaluator, &sample.pairs, batch_size, warmup, &context.quit)?;
         provider.name().clone_into(&mut measured.device);
-        measured
+        vec![measured]
     };
-    Ok(measurement.row(node_type, &model.key))
+    Ok(measured.iter().map(|measurement| measurement.row(node_type, &model.key)).collect())
 }
 
 fn measure_inference(
@@ -255,34 +260,44 @@ fn measure_inference(
     model: &Model,
     settings: &Settings,
     tasks: &[TaskRow],
-) -> Result<Measurement> {
+) -> Result<Vec<Measurement>> {
     let prompter = Prompter::open(registry, model, &settings.generation)?;
     let requests: Vec<Request> = tasks.iter().map(|task| prompter.request(task)).collect::<Result<_>>()?;
     let mut generator = Generator::open(registry, model, prompter, context.threads)?;
-    measure_generator(&mut generator, &requests, settings.profile.warmup, &context.quit)
+    let (warmup, batching) = (settings.profile.warmup, Batching::one_by_one(&settings.generation));
+    let mut measured = vec![measure_generator(&mut generator, &requests, batching, warmup, &context.quit)?];
+    for &slots in &settings.profile.batch_sizes {
+        let batching = Batching { slots, ..Batching::of(&settings.generation) };
+        measured.push(measure_generator_batched(&mut generator, &requests, batching, warmup, &context.quit)?);
+    }
+    Ok(measured)
 }
 
-/// Fills the cost norms, pool by pool, and says where a pool's costs mean nothing.
+/// Fills the cost norms, pool by pool, and says where a pool's costs mean nothing. A node's cost comes from its first row,
+/// and stands in all of them.
 fn set_costs(rows: &mut [ProfileRow]) -> Vec<String> {
     let mut warnings = Vec::new();
     for node_type in [INFERENCE, EVALUATOR] {
-        let members: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].node_type == node_type).collect();
-        let latencies: Vec<f64> = members.iter().filter_map(|&i| rows[i].latency_ms_mean).collect();
-        if latencies.is_empty() && !members.is_empty() {
+        let mut nodes: Vec<(String, Option<f64>)> = Vec::new();
+        for row in rows.iter().filter(|row| row.node_type == node_type) {
+            if !nodes.iter().any(|(node, _)| *node == row.node) {
+                nodes.push((row.node.clone(), row.latency_ms_mean));
+            }
+        }
+        let latencies: Vec<f64> = nodes.iter().filter_map(|(_, latency)| *latency).collect();
+        let costs = if latencies.is_empty() && !nodes.is_empty() {
             warnings.push(format!(
                 "nobody knows the latencies of the {node_type} nodes, so all cost 0 and rewards are quality alone; give them with `poq profile --latency NODE=MS`"
             ));
-            for &i in &members {
-                rows[i].cost_norm = 0.0;
-            }
-            continue;
-        }
-        let costs = cost::min_max(&latencies);
-        for (&i, value) in members.iter().zip(&costs.values) {
-            rows[i].cost_norm = *value;
-        }
-        if let Some(flat) = costs.flat {
-            warnings.push(format!("{node_type} nodes: {flat}"));
+            vec![0.0; nodes.len()]
+        } else {
+            let costs = cost::min_max(&latencies);
+            warnings.extend(costs.flat.map(|flat| format!("{node_type} nodes: {flat}")));
+            costs.values
+        };
+        for ((node, _), cost) in nodes.iter().zip(costs) {
+            let own = rows.iter_mut().filter(|row| row.node_type == node_type && row.node == *node);
+            own.for_each(|row| row.cost_norm = cost);
         }
     }
     warnings

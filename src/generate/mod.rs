@@ -1,23 +1,28 @@
 //! Answers: tasks in, generations out (Section 4.2, answer generation).
 //!
-//! [`Generator`] holds one loaded decoder and answers any number of tasks; the command layer decides which tasks are
-//! still missing and where rows go.
+//! [`Prompter`] turns tasks into requests, [`Generator`] holds one loaded decoder and answers any number of them; the
+//! command layer decides which tasks are still missing and where rows go. Inside, prompts are put together by [`packing`],
+//! answered by [`engine`] and drawn from by [`sampling`].
 
-pub mod decode;
+pub mod engine;
+pub mod packing;
 pub mod prompt;
 pub mod sampling;
 
-use crate::executor::{self, Done, Job, Limits, Quit, Totals, milliseconds};
-use crate::model::decoder::{Decoder, DecoderText};
+use crate::executor::{Quit, milliseconds};
+use crate::model::decoder::Decoder;
+use crate::model::decoder_text::DecoderText;
 use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry};
 use crate::model::session::SessionOptions;
 use crate::settings::Generation;
 use crate::store::Fingerprint;
 use crate::store::rows::{GenerationRow, TaskRow};
-use anyhow::{Context, Result};
-use decode::{Answer, DecodeBackend};
-use prompt::PromptTokeniser;
+use anyhow::{Result, ensure};
+use engine::{Answer, Finished, Options, Prompt, Totals};
+use rayon::prelude::*;
+use sampling::Sampling;
+use std::sync::Arc;
 
 /// One question to one model, ready to be asked.
 #[derive(Debug, Clone)]
@@ -26,6 +31,8 @@ pub struct Request {
     pub task_id: String,
     /// Chat-formatted prompt, or why there is none.
     pub prompt: Result<String, String>,
+    /// Whether the passage or article was cut so that the prompt fits the model's context.
+    pub truncated: bool,
     /// Seed of the row's random stream.
     pub seed: u64,
     /// Hash of everything that determines the answer.
@@ -48,19 +55,24 @@ impl Prompter {
         Ok(Self { text, settings: settings.clone(), model: model.key.clone(), model_hash: exported.hash() })
     }
 
-    /// The request for a task. The key leaves out batch sizes and threads, which must not change an answer.
+    /// The request for a task. The key leaves out slots, budgets and threads, which must not change an answer.
     pub fn request(&self, task: &TaskRow) -> Result<Request> {
-        let prompt = prompt::render(task, &self.settings, &self.text.template).map_err(|error| format!("{error:#}"));
-        let seed = row_seed(self.settings.seed, &task.task_id, &self.model);
-        let work_key = Fingerprint::new("generation")
+        let rendered = prompt::render(task, &self.settings, &self.text).map_err(|error| format!("{error:#}"));
+        let truncated = rendered.as_ref().is_ok_and(|rendered| rendered.truncated);
+        let prompt = rendered.map(|rendered| rendered.text);
+        let settings = &self.settings;
+        let seed = row_seed(settings.seed, &task.task_id, &self.model);
+        let mut key = Fingerprint::new("generation")
             .text("model", &self.model_hash)
             .text("task", &task.task_id)
             .value("prompt", &prompt)?
             .value("model_facts", &(&self.text.stop_ids, self.text.max_length))?
-            .value("max_new_tokens", &self.settings.max_new_tokens)?
-            .value("sampling", &(self.settings.temperature, self.settings.top_p, seed))?
-            .key();
-        Ok(Request { task_id: task.task_id.clone(), prompt, seed, work_key })
+            .value("max_new_tokens", &settings.max_new_tokens)?
+            .value("sampling", &(settings.temperature, settings.top_p, seed))?;
+        if let Some(others) = settings.other_processors() {
+            key = key.value("logits_processors", &others)?;
+        }
+        Ok(Request { task_id: task.task_id.clone(), prompt, truncated, seed, work_key: key.key() })
     }
 }
 
@@ -70,42 +82,82 @@ pub fn row_seed(run_seed: u64, task_id: &str, model: &str) -> u64 {
     Fingerprint::new("row seed").text("run", &run_seed.to_string()).text("task", task_id).text("model", model).number()
 }
 
+/// How many rows are decoded together, and in how much memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// Decode slots.
+    pub slots: usize,
+    /// Tokens of one prompt pass.
+    pub pass_tokens: usize,
+    /// Budget of the KV cache in bytes.
+    pub kv_bytes: usize,
+    /// Whether common beginnings of prompts are read once.
+    pub share_prefixes: bool,
+}
+
+impl Batching {
+    /// What the settings say.
+    #[must_use]
+    pub fn of(settings: &Generation) -> Self {
+        Self {
+            slots: settings.batch_size,
+            pass_tokens: settings.batch_tokens,
+            kv_bytes: settings.kv_cache_mb << 20,
+            share_prefixes: settings.share_prefixes,
+        }
+    }
+
+    /// One row after another, each prompt read whole: what the paper measures (Section 4.3).
+    #[must_use]
+    pub fn one_by_one(settings: &Generation) -> Self {
+        Self { slots: 1, share_prefixes: false, ..Self::of(settings) }
+    }
+}
+
 /// A loaded decoder with its prompter.
 pub struct Generator {
     prompter: Prompter,
-    /// Moves into the executor's backend for the time of a call.
-    decoder: Option<Decoder>,
+    decoder: Decoder,
 }
 
 impl Generator {
     /// Loads the weights.
     pub fn open(registry: &Registry, model: &Model, prompter: Prompter, threads: usize) -> Result<Self> {
         let decoder = Decoder::open(registry, model, SessionOptions::cpu(threads, true))?;
-        Ok(Self { prompter, decoder: Some(decoder) })
+        let (largest, vocabulary) = (prompter.text.tokenizer.largest_id(), decoder.vocabulary());
+        ensure!(
+            (largest as usize) < vocabulary,
+            "model `{}`: its tokenizer knows a token {largest}, its graph only {vocabulary} tokens: they do not belong \
+             together\nhint: export the model again",
+            model.key
+        );
+        Ok(Self { prompter, decoder })
     }
 
-    /// Answers the wanted requests in batches of at most `batch_size` rows; rows are handed to `write` as they finish.
-    /// The others shape the batches all the same, so that a resumed run computes what an undisturbed one would.
+    /// Answers the wanted requests; rows are handed to `write` as they finish. The others take their place in the plan all
+    /// the same, so that a resumed run reads prompts in the company in which an undisturbed one would.
     pub fn answer(
         &mut self,
         requests: &[Request],
-        wanted: impl Fn(&Request) -> bool,
-        batch_size: usize,
+        wanted: impl Fn(&Request) -> bool + Sync,
+        batching: Batching,
         quit: &Quit,
         mut write: impl FnMut(Vec<GenerationRow>) -> Result<()>,
     ) -> Result<Totals> {
-        let settings = self.prompter.settings.clone();
-        let mut ready = Vec::with_capacity(requests.len());
+        let prompter = &self.prompter;
+        let tokenised: Vec<Result<Vec<u32>, String>> =
+            requests.par_iter().map(|request| prompter.tokenise(request)).collect();
+        let mut prompts = Vec::with_capacity(requests.len());
         let mut refused = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            match &request.prompt {
-                Ok(prompt) => {
-                    let text = executor::job::Text::One(prompt.clone());
-                    ready.push(Job { index, text, wanted: wanted(request) });
+        let mut lengths = vec![None; requests.len()];
+        for (index, (request, ids)) in requests.iter().zip(tokenised).enumerate() {
+            let wanted = wanted(request);
+            match ids {
+                Ok(ids) => {
+                    lengths[index] = i32::try_from(ids.len()).ok();
+                    prompts.push(Prompt { index, ids, seed: request.seed, wanted });
                 }
-                Err(error) if wanted(request) => {
-                    refused.push(failed_row(request, &self.prompter.model, error.clone()));
-                }
+                Err(error) if wanted => refused.push(prompter.failed(request, None, error)),
                 Err(_) => {}
             }
         }
@@ -113,17 +165,11 @@ impl Generator {
         if failed > 0 {
             write(refused)?;
         }
-        let decoder = self.decoder.take().context("the decoder was not put back after the last call; this is a bug")?;
-        let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
-        let mut backends = [DecodeBackend::new(decoder, &settings, &self.prompter.text.stop_ids, seeds)];
-        let tokeniser = PromptTokeniser { text: &self.prompter.text, max_new_tokens: settings.max_new_tokens };
-        let limits = Limits::new(batch_size, settings.batch_tokens);
-        let outcome = executor::run(ready.into_iter(), &tokeniser, &mut backends, limits, quit, |done| {
-            write(done.into_iter().map(|done| self.prompter.row(&requests[done.index], done)).collect())
-        });
-        let [backend] = backends;
-        self.decoder = Some(backend.into_decoder());
-        let mut totals = outcome?;
+        let options = prompter.options(batching);
+        let row = |(index, result): Finished| prompter.row(&requests[index], lengths[index], result);
+        let mut totals = engine::run(&mut self.decoder, &prompts, &options, quit, |finished| {
+            write(finished.into_iter().map(row).collect())
+        })?;
         totals.rows += failed;
         totals.failed += failed;
         Ok(totals)
@@ -131,43 +177,64 @@ impl Generator {
 }
 
 impl Prompter {
-    fn row(&self, request: &Request, done: Done<Answer>) -> GenerationRow {
-        let prompt_tokens = i32::try_from(done.tokens).ok().filter(|&tokens| tokens > 0);
-        let answer = match done.result {
-            Ok(answer) => answer,
-            Err(error) => return GenerationRow { prompt_tokens, ..failed_row(request, &self.model, error) },
-        };
-        match self.text.tokenizer.decode(&answer.tokens) {
-            Ok(output_raw) => GenerationRow {
-                prompt_tokens,
-                output: Some(prompt::clean(&output_raw)),
-                output_raw: Some(output_raw),
-                output_tokens: i32::try_from(answer.tokens.len()).ok(),
-                finish_reason: Some(answer.finish.as_str().to_owned()),
-                latency_ms: Some(milliseconds(answer.latency)),
-                batch_rows: i32::try_from(answer.batch_rows).ok(),
-                error: None,
-                ..failed_row(request, &self.model, String::new())
-            },
-            Err(error) => failed_row(request, &self.model, format!("{error:#}")),
+    fn options(&self, batching: Batching) -> Options {
+        let settings = &self.settings;
+        Options {
+            slots: batching.slots,
+            pass_tokens: batching.pass_tokens,
+            kv_bytes: batching.kv_bytes,
+            share_prefixes: batching.share_prefixes,
+            max_new_tokens: settings.max_new_tokens,
+            sampling: Arc::new(Sampling {
+                temperature: settings.temperature,
+                top_k: settings.top_k,
+                top_p: settings.top_p,
+                min_p: settings.min_p,
+                repetition_penalty: settings.repetition_penalty,
+                min_new_tokens: settings.min_new_tokens,
+                stop_ids: self.text.stop_ids.as_slice().into(),
+            }),
         }
     }
-}
 
-fn failed_row(request: &Request, model: &str, error: String) -> GenerationRow {
-    GenerationRow {
-        task_id: request.task_id.clone(),
-        model: model.to_owned(),
-        prompt: request.prompt.clone().ok(),
-        output_raw: None,
-        output: None,
-        prompt_tokens: None,
-        output_tokens: None,
-        finish_reason: None,
-        latency_ms: None,
-        batch_rows: None,
-        seed: Some(request.seed),
-        error: Some(error),
-        work_key: request.work_key.clone(),
+    fn tokenise(&self, request: &Request) -> Result<Vec<u32>, String> {
+        let text = request.prompt.as_ref().map_err(Clone::clone)?;
+        prompt::tokenise(text, &self.text, &self.settings).map_err(|error| format!("{error:#}"))
+    }
+
+    fn row(&self, request: &Request, prompt_tokens: Option<i32>, result: Result<Answer, String>) -> GenerationRow {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return self.failed(request, prompt_tokens, error),
+        };
+        let output_raw = match self.text.tokenizer.decode(&answer.tokens) {
+            Ok(output_raw) => output_raw,
+            Err(error) => return self.failed(request, prompt_tokens, format!("{error:#}")),
+        };
+        GenerationRow {
+            output: Some(prompt::clean(&output_raw)),
+            output_raw: Some(output_raw),
+            output_tokens: i32::try_from(answer.tokens.len()).ok(),
+            finish_reason: Some(answer.finish.as_str().to_owned()),
+            latency_ms: Some(milliseconds(answer.first_token + answer.decode)),
+            first_token_ms: Some(milliseconds(answer.first_token)),
+            decode_ms: Some(milliseconds(answer.decode)),
+            batch_rows: i32::try_from(answer.slots).ok(),
+            prefix_tokens: i32::try_from(answer.prefix_tokens).ok(),
+            near_ties: i32::try_from(answer.near_ties).ok(),
+            error: None,
+            ..self.failed(request, prompt_tokens, String::new())
+        }
+    }
+
+    fn failed(&self, request: &Request, prompt_tokens: Option<i32>, error: String) -> GenerationRow {
+        GenerationRow {
+            prompt: request.prompt.clone().ok(),
+            prompt_tokens,
+            prompt_truncated: request.prompt.is_ok().then_some(request.truncated),
+            seed: Some(request.seed),
+            error: Some(error),
+            ..GenerationRow::unanswered(request.task_id.clone(), self.model.clone(), request.work_key.clone())
+        }
     }
 }

@@ -1,34 +1,118 @@
 //! From a task to the text a model reads, and from the text it wrote to the answer that is scored.
 
 use crate::dataset::TaskType;
-use crate::executor::Tokenise;
-use crate::executor::job::Text;
-use crate::model::chat::{ChatTemplate, Message};
-use crate::model::decoder::DecoderText;
-use crate::model::tokenizer::Encoding;
+use crate::model::chat::Message;
+use crate::model::decoder_text::DecoderText;
 use crate::settings::Generation;
 use crate::store::rows::TaskRow;
 use anyhow::{Result, bail, ensure};
 
+/// A prompt as the model reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Chat-formatted text.
+    pub text: String,
+    /// Whether the passage or article was cut.
+    pub truncated: bool,
+}
+
 /// The chat-formatted prompt of a task: one plain instruction per task type, the same for every model, through each
-/// model's own chat template.
-pub fn render(task: &TaskRow, settings: &Generation, template: &ChatTemplate) -> Result<String> {
+/// model's own chat template. A prompt that leaves no room for the answer loses the end of its passage or article, never a
+/// word of the question or the template.
+pub fn render(task: &TaskRow, settings: &Generation, model: &DecoderText) -> Result<Rendered> {
     ensure!(!task.input.trim().is_empty(), "the input is empty");
-    let instruction = instruction(task, settings)?;
-    let prompt = template.render(&[Message { role: "user", content: &instruction }])?;
-    ensure!(!prompt.trim().is_empty(), "the chat template rendered an empty prompt");
-    Ok(prompt)
+    let render = |task: &TaskRow| {
+        let instruction = instruction(task, settings)?;
+        let prompt = model.template.render(&[Message { role: "user", content: &instruction }])?;
+        ensure!(!prompt.trim().is_empty(), "the chat template rendered an empty prompt");
+        Ok(prompt)
+    };
+    let text = render(task)?;
+    let room = model.max_length.saturating_sub(settings.max_new_tokens);
+    // A token is at least a byte long, save one that a tokenizer may put in front.
+    if text.len() < room {
+        return Ok(Rendered { text, truncated: false });
+    }
+    let count = |text: &str| Ok::<usize, anyhow::Error>(model.tokenizer.encode(text, false)?.ids.len());
+    let tokens = count(&text)?;
+    if tokens <= room {
+        return Ok(Rendered { text, truncated: false });
+    }
+    let too_long = || {
+        format!(
+            "the prompt has {tokens} tokens, and the model takes {}, of which {} are kept for the answer",
+            model.max_length, settings.max_new_tokens
+        )
+    };
+    let Some(passage) = passage(task, settings) else {
+        bail!("{}; the prompt has no `{{context}}` that could be cut", too_long());
+    };
+    let starts = model.tokenizer.offsets(passage)?;
+    let mut kept = starts.len().saturating_sub(tokens - room);
+    while kept > 0 {
+        let text = render(&with_passage(task, beginning(passage, starts[kept])))?;
+        let tokens = count(&text)?;
+        if tokens <= room {
+            return Ok(Rendered { text, truncated: true });
+        }
+        kept = kept.saturating_sub(tokens - room);
+    }
+    bail!("{}; it would not fit without its passage either", too_long())
+}
+
+/// Tokens of a chat-formatted prompt; the template wrote the special tokens already.
+pub fn tokenise(prompt: &str, model: &DecoderText, settings: &Generation) -> Result<Vec<u32>> {
+    let ids = model.tokenizer.encode(prompt, false)?.ids;
+    ensure!(!ids.is_empty(), "the prompt has no tokens");
+    let room = model.max_length.saturating_sub(settings.max_new_tokens);
+    ensure!(
+        ids.len() <= room,
+        "the prompt has {} tokens, and the model takes {}, of which {} are kept for the answer",
+        ids.len(),
+        model.max_length,
+        settings.max_new_tokens
+    );
+    Ok(ids)
+}
+
+/// The part of a task that may be cut: the context; or the input, where nothing else is in it.
+fn passage<'t>(task: &'t TaskRow, settings: &Generation) -> Option<&'t str> {
+    let template = template(task, settings).ok()?;
+    match &task.context {
+        Some(context) if template.contains("{context}") && !template.contains("{input}") => Some(context),
+        None if task.question.is_none() => Some(&task.input),
+        _ => None,
+    }
+}
+
+fn with_passage(task: &TaskRow, passage: &str) -> TaskRow {
+    let mut cut = task.clone();
+    match &mut cut.context {
+        Some(context) => passage.clone_into(context),
+        None => passage.clone_into(&mut cut.input),
+    }
+    cut
+}
+
+/// The text before a byte offset, which may lie inside a character, without white space at its end.
+fn beginning(text: &str, end: usize) -> &str {
+    let end = (0..=end.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    text[..end].trim_end()
+}
+
+fn template<'s>(task: &TaskRow, settings: &'s Generation) -> Result<&'s str> {
+    match TaskType::from_name(&task.task_type) {
+        Some(TaskType::Qa) => Ok(&settings.qa_prompt),
+        Some(TaskType::Summarization) => Ok(&settings.summarization_prompt),
+        None => bail!("unknown task type `{}`; it must be `qa` or `summarization`", task.task_type),
+    }
 }
 
 /// Fills the instruction. Only the template's own placeholders are replaced, never braces inside a passage.
 fn instruction(task: &TaskRow, settings: &Generation) -> Result<String> {
-    let template = match TaskType::from_name(&task.task_type) {
-        Some(TaskType::Qa) => &settings.qa_prompt,
-        Some(TaskType::Summarization) => &settings.summarization_prompt,
-        None => bail!("unknown task type `{}`; it must be `qa` or `summarization`", task.task_type),
-    };
+    let template = template(task, settings)?;
     let mut text = String::with_capacity(template.len() + task.input.len());
-    let mut rest = template.as_str();
+    let mut rest = template;
     while let Some(start) = rest.find('{') {
         text.push_str(&rest[..start]);
         let after = &rest[start..];
@@ -64,45 +148,18 @@ pub fn clean(output: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Tokenises chat-formatted prompts and refuses those that leave no room for the answer.
-pub struct PromptTokeniser<'a> {
-    /// Tokenizer and context length.
-    pub text: &'a DecoderText,
-    /// Room that the answer needs.
-    pub max_new_tokens: usize,
-}
-
-impl Tokenise for PromptTokeniser<'_> {
-    fn tokenise(&self, text: &Text) -> Result<Encoding> {
-        let Text::One(prompt) = text else { bail!("a decoder reads one text; this is a bug") };
-        // The template wrote the special tokens already.
-        let encoding = self.text.tokenizer.encode(prompt, false)?;
-        ensure!(!encoding.ids.is_empty(), "the prompt has no tokens");
-        ensure!(
-            encoding.ids.len() <= self.text.max_length.saturating_sub(self.max_new_tokens),
-            "the prompt has {} tokens; the model takes {}, of which {} are kept for the answer",
-            encoding.ids.len(),
-            self.text.max_length,
-            self.max_new_tokens
-        );
-        Ok(encoding)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples;
 
     fn task(kind: &str, question: Option<&str>, context: &str) -> TaskRow {
         TaskRow {
-            task_id: "t".into(),
-            dataset: "d".into(),
             task_type: kind.into(),
             input: format!("{} {context}", question.unwrap_or_default()),
             question: question.map(Into::into),
             context: Some(context.into()),
-            reference: "r".into(),
-            references: vec!["r".into()],
+            ..samples::task("t")
         }
     }
 

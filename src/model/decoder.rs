@@ -1,96 +1,153 @@
-//! A causal language model with its KV cache: prefill a right-padded batch, then one token per row and step.
+//! A causal language model over buffers that hold its KV cache: the prompt pass and the decode step.
 //!
-//! Shapes: B rows, S tokens in the chunk, P cached positions, V vocabulary. The cache stays inside ONNX Runtime's own
-//! tensors and is handed from one call to the next without a copy through Rust.
+//! Shapes: B rows, S tokens in the chunk, T positions that the chunk can see, W positions whose logits are wanted,
+//! V vocabulary. Past and present keys and values are one and the same buffer, so no step copies the cache.
+//!
+//! A prompt pass takes several prompts in one row, without padding: tokens know their own position in their prompt
+//! (`position_ids`) and which tokens came before them (`attention_bias`), so prompts lie behind each other, and what they
+//! begin with in common is computed once. Graphs without these two inputs (sliding windows count places in the row) take
+//! one prompt at a time.
 
-use super::chat::ChatTemplate;
+use super::kv_cache::{KvBuffer, KvShape, Path, Run};
 use super::manifest::Exported;
 use super::registry::{Model, Registry};
-use super::session::{Inputs, Session, SessionOptions, tensor_f32, tensor_i64, view_f32};
-use super::tokenizer::Tokenizer;
+use super::session::{Session, SessionOptions};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use ort::value::DynValue;
-use std::borrow::Cow;
+use ort::memory::{Allocator, MemoryInfo};
+use ort::session::IoBinding;
+use ort::value::{DynValue, Tensor};
 
-/// Everything that turns a conversation into tokens for one decoder and tokens back into text.
-pub struct DecoderText {
-    /// Tokenizer without truncation.
-    pub tokenizer: Tokenizer,
-    /// The model's chat template.
-    pub template: ChatTemplate,
-    /// Ids that end an answer.
-    pub stop_ids: Vec<u32>,
-    /// Context length in tokens.
-    pub max_length: usize,
-}
+/// What is added to the attention score of a token that another must not see.
+const HIDDEN: f32 = -1e9;
 
-impl DecoderText {
-    /// Loads tokenizer and template of an exported decoder.
-    pub fn open(model: &Model, exported: &Exported) -> Result<Self> {
-        let facts = model.decoder_facts()?;
-        let tokenizer = Tokenizer::open(&exported.file("tokenizer.json"), None)?;
-        let template = ChatTemplate::open(
-            &exported.file(&facts.chat_template),
-            facts.bos_token.as_deref(),
-            facts.eos_token.as_deref(),
-        )?;
-        let stop_ids = facts
-            .stop_tokens
-            .iter()
-            .map(|token| {
-                tokenizer
-                    .token_id(token)
-                    .ok_or_else(|| anyhow!("model `{}`: its tokenizer has no stop token `{token}`", model.key))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { tokenizer, template, stop_ids, max_length: model.max_length })
-    }
-}
-
-/// A decoder graph and the facts read from its inputs.
+/// A decoder graph and the facts read from its inputs and outputs.
 pub struct Decoder {
     session: Session,
-    layers: Vec<CacheLayer>,
-    kv_heads: usize,
-    head_dim: usize,
-    takes_logits_index: bool,
-    takes_position_ids: bool,
+    graph: Graph,
 }
 
-struct CacheLayer {
-    past: String,
-    present: String,
-}
-
-/// The KV cache of a batch between two steps.
-pub struct Cache {
-    /// `present.*` of the last call, in the order of the graph's `past_key_values.*`: [B, heads, P, dim].
-    values: Vec<DynValue>,
-    /// Valid tokens of each row.
-    lengths: Vec<usize>,
-    /// P.
-    width: usize,
-}
-
-impl Cache {
-    /// Rows in the cache.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.lengths.len()
-    }
-}
-
-/// Logits of one position per row: [B, V], row after row.
-pub struct Logits {
-    data: Vec<f32>,
+/// Names and sizes of a decoder graph.
+#[derive(Debug, Clone)]
+struct Graph {
+    /// `past_key_values.*` with the `present.*` that continues it.
+    caches: Vec<(String, String)>,
+    kv: KvShape,
     vocabulary: usize,
+    /// Dimensions of `logits_index`: [B] or [B, W]; none if the graph returns the logits of every position.
+    index_rank: Option<usize>,
+    takes_position_ids: bool,
+    takes_attention_bias: bool,
+}
+
+/// One prompt pass: tokens that continue what a trunk holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Leading positions of the trunk that the tokens can see.
+    pub past: usize,
+    /// Token ids, one prompt behind the other.
+    pub ids: Vec<u32>,
+    /// Position of each token in its own prompt.
+    pub positions: Vec<usize>,
+    /// What each stretch of tokens sees besides itself: the path of its prompt up to it.
+    pub segments: Vec<Segment>,
+    /// Tokens after which logits are wanted, by their place in `ids`.
+    pub wanted: Vec<usize>,
+}
+
+/// Consecutive tokens of a pass that belong to one prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Tokens.
+    pub len: usize,
+    /// Positions in the trunk of everything before the segment in its prompt.
+    pub before: Path,
+}
+
+/// Logits of some positions: [W, V].
+pub struct Logits {
+    value: DynValue,
+    vocabulary: usize,
+    /// Row of the value that each wanted position's logits lie in.
+    places: Vec<usize>,
 }
 
 impl Logits {
-    /// Logits of one row.
+    /// Logits of one wanted position.
+    pub fn row(&self, wanted: usize) -> Result<&[f32]> {
+        let (_, data) = self
+            .value
+            .try_extract_tensor::<f32>()
+            .map_err(|error| anyhow!("`logits` is not a float tensor: {error}"))?;
+        Ok(&data[self.places[wanted] * self.vocabulary..][..self.vocabulary])
+    }
+}
+
+/// Where prompts are read: one row that holds the tokens of a pass behind those it shares with the pass before.
+pub struct Trunk {
+    kv: KvBuffer,
+    binding: IoBinding,
+}
+
+impl Trunk {
+    /// The keys and values.
     #[must_use]
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.data[row * self.vocabulary..(row + 1) * self.vocabulary]
+    pub fn kv(&self) -> &KvBuffer {
+        &self.kv
+    }
+
+    /// Keeps the tokens of a path, moved to the front; the others are given up.
+    pub fn keep(&mut self, path: &Path) -> Result<()> {
+        self.kv.compact_row(0, path)
+    }
+}
+
+/// Rows that are decoded together, each in a slot of its own. Every tensor of a step is bound once.
+pub struct Slots {
+    kv: KvBuffer,
+    binding: IoBinding,
+    ids: Tensor<i64>,
+    mask: Tensor<i64>,
+    positions: Option<Tensor<i64>>,
+    logits: Tensor<f32>,
+    lengths: Vec<usize>,
+    vocabulary: usize,
+}
+
+impl Slots {
+    /// The keys and values.
+    #[must_use]
+    pub fn kv(&self) -> &KvBuffer {
+        &self.kv
+    }
+
+    /// Fills an empty slot with the prompt that lies along `path` in the trunk.
+    pub fn admit(&mut self, slot: usize, trunk: &Trunk, path: &Path) -> Result<()> {
+        self.kv.copy_row(slot, &trunk.kv, 0, path)?;
+        self.lengths[slot] = path.len();
+        self.write_mask(slot, path.len())
+    }
+
+    /// Empties a slot.
+    pub fn release(&mut self, slot: usize) -> Result<()> {
+        self.lengths[slot] = 0;
+        self.write_mask(slot, 0)
+    }
+
+    /// Logits after the last step's token of a slot.
+    pub fn logits(&self, slot: usize) -> Result<&[f32]> {
+        let (_, data) = self.logits.try_extract_tensor::<f32>().map_err(|error| anyhow!("{error}"))?;
+        Ok(&data[slot * self.vocabulary..][..self.vocabulary])
+    }
+
+    /// The row's tokens and the one that the next step adds.
+    fn write_mask(&mut self, slot: usize, length: usize) -> Result<()> {
+        let capacity = self.kv.capacity();
+        let (_, mask) = self.mask.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
+        let row = &mut mask[slot * capacity..][..capacity];
+        let ones = (length + 1).min(capacity);
+        row[..ones].fill(1);
+        row[ones..].fill(0);
+        Ok(())
     }
 }
 
@@ -99,141 +156,248 @@ impl Decoder {
     pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
         let session = Session::open(&exported.file("model.onnx"), options)?;
-        Self::new(session).with_context(|| format!("model `{}` is not a decoder that poq can run", model.key))
+        let graph = Graph::read(&session)
+            .with_context(|| format!("model `{}` is not a decoder that poq can run", model.key))?;
+        Ok(Self { session, graph })
     }
 
-    fn new(session: Session) -> Result<Self> {
-        let has = |name: &str| session.inputs().iter().any(|input| input == name);
-        ensure!(has("input_ids") && has("attention_mask"), "its graph lacks `input_ids` or `attention_mask`");
-        let mut layers = Vec::new();
-        for input in session.inputs() {
-            let Some(rest) = input.strip_prefix("past_key_values.") else { continue };
-            let present = format!("present.{rest}");
-            ensure!(session.outputs().contains(&present), "its graph takes `{input}` but returns no `{present}`");
-            layers.push(CacheLayer { past: input.clone(), present });
+    /// Sizes of its KV cache.
+    #[must_use]
+    pub fn kv_shape(&self) -> KvShape {
+        self.graph.kv
+    }
+
+    /// V.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.graph.vocabulary
+    }
+
+    /// Whether a prompt pass takes several prompts.
+    #[must_use]
+    pub fn packs_prompts(&self) -> bool {
+        self.graph.takes_attention_bias && self.graph.takes_position_ids && self.graph.index_rank == Some(2)
+    }
+
+    /// An empty trunk.
+    pub fn trunk(&self, capacity: usize) -> Result<Trunk> {
+        let mut kv = KvBuffer::new(self.graph.kv, 1, capacity)?;
+        let mut binding = self.session.bind()?;
+        self.bind_cache(&mut binding, &mut kv)?;
+        Ok(Trunk { kv, binding })
+    }
+
+    /// Empty slots.
+    pub fn slots(&self, rows: usize, capacity: usize) -> Result<Slots> {
+        self.bind_slots(KvBuffer::new(self.graph.kv, rows, capacity)?, vec![0; rows])
+    }
+
+    /// Fewer slots: those given, in that order.
+    pub fn keep_slots(&self, slots: Slots, kept: &[usize]) -> Result<Slots> {
+        let Slots { kv, binding, lengths, .. } = slots;
+        drop(binding);
+        self.bind_slots(kv.keep_rows(kept)?, kept.iter().map(|&slot| lengths[slot]).collect())
+    }
+
+    fn bind_slots(&self, mut kv: KvBuffer, lengths: Vec<usize>) -> Result<Slots> {
+        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a decode step: {error}");
+        let (rows, capacity) = (kv.rows(), kv.capacity());
+        let mut binding = self.session.bind()?;
+        self.bind_cache(&mut binding, &mut kv)?;
+        let integers = |shape: &[usize]| zeros::<i64>(shape).map_err(failed);
+        let (ids, mask) = (integers(&[rows, 1])?, integers(&[rows, capacity])?);
+        binding.bind_input("input_ids", &ids).map_err(failed)?;
+        binding.bind_input("attention_mask", &mask).map_err(failed)?;
+        if let Some(rank) = self.graph.index_rank {
+            binding.bind_input("logits_index", &integers(&[rows, 1][..rank])?).map_err(failed)?;
         }
-        let first = layers.first().ok_or_else(|| anyhow!("its graph has no `past_key_values` inputs"))?;
-        let shape = session.input_shape(&first.past)?;
-        let [_, heads, _, dim] = shape.as_slice() else { bail!("`{}` is not a tensor of four dimensions", first.past) };
-        let fixed = |name: &str, value: i64| {
-            usize::try_from(value)
-                .ok()
-                .filter(|&v| v > 0)
-                .ok_or_else(|| anyhow!("its {name} is not fixed in the graph"))
-        };
-        let (kv_heads, head_dim) = (fixed("number of KV heads", *heads)?, fixed("head dimension", *dim)?);
-        let (takes_logits_index, takes_position_ids) = (has("logits_index"), has("position_ids"));
-        Ok(Self { session, layers, kv_heads, head_dim, takes_logits_index, takes_position_ids })
+        let positions = if self.graph.takes_position_ids { Some(integers(&[rows, 1])?) } else { None };
+        if let Some(positions) = &positions {
+            binding.bind_input("position_ids", positions).map_err(failed)?;
+        }
+        if self.graph.takes_attention_bias {
+            let bias = zeros::<f32>(&[1, 1, 1, capacity]).map_err(failed)?;
+            binding.bind_input("attention_bias", &bias).map_err(failed)?;
+        }
+        let mut logits = zeros::<f32>(&[rows, 1, self.graph.vocabulary]).map_err(failed)?;
+        binding.bind_output("logits", &mut logits).map_err(failed)?;
+        let vocabulary = self.graph.vocabulary;
+        let mut slots = Slots { kv, binding, ids, mask, positions, logits, lengths, vocabulary };
+        for slot in 0..rows {
+            slots.write_mask(slot, slots.lengths[slot])?;
+        }
+        Ok(slots)
     }
 
-    /// Runs the prompts of a batch. Rows are right-padded, for grouped-query attention on the CPU wants it so; returns
-    /// the logits after each row's last token.
-    pub fn prefill(&mut self, prompts: &[&[u32]]) -> Result<(Logits, Cache)> {
-        let rows = prompts.len();
-        let width = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
+    /// Reads the tokens of a pass; their keys and values come to lie in the trunk behind `pass.past`.
+    pub fn prefill(&mut self, trunk: &mut Trunk, pass: &Pass) -> Result<Logits> {
+        let (past, new) = (pass.past, pass.ids.len());
         ensure!(
-            prompts.iter().all(|prompt| !prompt.is_empty()),
-            "a prompt without tokens reached the decoder; this is a bug"
+            new > 0 && !pass.wanted.is_empty() && past + new <= trunk.kv.capacity(),
+            "a prompt pass of {new} tokens after {past} does not fit a trunk of {}; this is a bug",
+            trunk.kv.capacity()
         );
-        let mut ids = Vec::with_capacity(rows * width);
-        for prompt in prompts {
-            ids.extend(prompt.iter().map(|&id| i64::from(id)));
-            ids.resize(ids.len() + width - prompt.len(), 0);
+        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
+        let integers = |shape: &[usize], data: Vec<i64>| Tensor::from_array((shape.to_vec(), data)).map_err(failed);
+        let ids = pass.ids.iter().map(|&id| i64::from(id)).collect();
+        let binding = &mut trunk.binding;
+        binding.bind_input("input_ids", &integers(&[1, new], ids)?).map_err(failed)?;
+        binding.bind_input("attention_mask", &integers(&[1, past + new], vec![1; past + new])?).map_err(failed)?;
+        if self.graph.takes_position_ids {
+            let positions = pass.positions.iter().map(|&position| position as i64).collect();
+            binding.bind_input("position_ids", &integers(&[1, new], positions)?).map_err(failed)?;
         }
-        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
-        let empty = || tensor_f32(&[rows, self.kv_heads, 0, self.head_dim], Vec::new());
-        let values = self.layers.iter().map(|_| empty()).collect::<Result<_>>()?;
-        let wanted: Vec<usize> = lengths.iter().map(|&length| length - 1).collect();
-        self.forward(ids, width, &wanted, Cache { values, lengths: vec![0; rows], width: 0 }, &lengths)
-    }
-
-    /// Appends one token to every row; returns the logits after it.
-    pub fn step(&mut self, tokens: &[u32], cache: Cache) -> Result<(Logits, Cache)> {
-        let rows = tokens.len();
-        ensure!(rows == cache.rows(), "{rows} tokens for {} cached rows; this is a bug", cache.rows());
-        let ids = tokens.iter().map(|&id| i64::from(id)).collect();
-        self.forward(ids, 1, &vec![0; rows], cache, &vec![1; rows])
-    }
-
-    /// Keeps only some rows of a cache, in the given order, and drops positions that no kept row uses.
-    pub fn keep_rows(&self, cache: &Cache, rows: &[usize]) -> Result<Cache> {
-        let lengths: Vec<usize> = rows.iter().map(|&row| cache.lengths[row]).collect();
-        let width = lengths.iter().copied().max().unwrap_or(0);
-        let mut values = Vec::with_capacity(cache.values.len());
-        for value in &cache.values {
-            let (shape, data) = view_f32(value)?;
-            let [_, heads, old_width, dim] = shape[..] else { bail!("a KV tensor is not four-dimensional") };
-            ensure!(width <= old_width, "a KV tensor holds {old_width} positions for a row of {width} tokens");
-            let mut kept = Vec::with_capacity(rows.len() * heads * width * dim);
-            for &row in rows {
-                for head in 0..heads {
-                    let start = (row * heads + head) * old_width * dim;
-                    kept.extend_from_slice(&data[start..start + width * dim]);
-                }
+        if self.graph.takes_attention_bias {
+            let bias = Tensor::from_array((vec![1, 1, new, past + new], visibility(pass))).map_err(failed)?;
+            binding.bind_input("attention_bias", &bias).map_err(failed)?;
+        }
+        let wanted: Vec<i64> = pass.wanted.iter().map(|&place| place as i64).collect();
+        match self.graph.index_rank {
+            Some(2) => {
+                binding.bind_input("logits_index", &integers(&[1, wanted.len()], wanted)?).map_err(failed)?;
             }
-            values.push(tensor_f32(&[rows.len(), heads, width, dim], kept)?);
+            Some(_) => {
+                ensure!(wanted.len() == 1, "this graph gives the logits of one position per row; this is a bug");
+                binding.bind_input("logits_index", &integers(&[1], wanted)?).map_err(failed)?;
+            }
+            None => {}
         }
-        Ok(Cache { values, lengths, width })
+        // Anew for every pass: the last one's logits stay bound and have the shape of its prompts.
+        binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
+        let value = self.session.run_bound(binding, "logits")?;
+        let places = match self.graph.index_rank {
+            Some(_) => (0..pass.wanted.len()).collect(),
+            None => pass.wanted.clone(),
+        };
+        let (shape, _) = value.try_extract_tensor::<f32>().map_err(|error| anyhow!("{error}"))?;
+        let rows: i64 = shape.iter().take(shape.len().saturating_sub(1)).product();
+        let enough = places.iter().all(|&place| (place as i64) < rows);
+        ensure!(
+            shape.last() == Some(&(self.graph.vocabulary as i64)) && enough,
+            "`logits` has the shape {shape:?}, {} positions of {} tokens were asked for",
+            places.len(),
+            self.graph.vocabulary
+        );
+        Ok(Logits { value, vocabulary: self.graph.vocabulary, places })
     }
 
-    /// One call: `ids` is [B, S] with `added[b]` valid tokens in row b, `wanted[b]` the position whose logits are read.
-    fn forward(
-        &mut self,
-        ids: Vec<i64>,
-        chunk: usize,
-        wanted: &[usize],
-        mut cache: Cache,
-        added: &[usize],
-    ) -> Result<(Logits, Cache)> {
-        let rows = added.len();
-        let before = std::mem::take(&mut cache.lengths);
-        let lengths: Vec<usize> = before.iter().zip(added).map(|(old, new)| old + new).collect();
-        let width = lengths.iter().copied().max().unwrap_or(0).max(cache.width);
-        let mut mask = vec![0_i64; rows * width];
-        for (row, &length) in lengths.iter().enumerate() {
-            mask[row * width..row * width + length].fill(1);
+    /// Appends a token to every filled slot. Empty slots compute a token that nobody reads; rows do not see each other.
+    pub fn step(&mut self, slots: &mut Slots, tokens: &[Option<u32>]) -> Result<()> {
+        let (_, ids) = slots.ids.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
+        for (id, token) in ids.iter_mut().zip(tokens) {
+            *id = token.map_or(0, i64::from);
         }
-        let mut inputs: Inputs<'_> = Vec::with_capacity(4 + self.layers.len());
-        inputs.push((Cow::Borrowed("input_ids"), tensor_i64(&[rows, chunk], ids)?.into()));
-        inputs.push((Cow::Borrowed("attention_mask"), tensor_i64(&[rows, width], mask)?.into()));
-        if self.takes_position_ids {
-            let positions = before.iter().flat_map(|&old| (old..old + chunk).map(|p| p as i64)).collect();
-            inputs.push((Cow::Borrowed("position_ids"), tensor_i64(&[rows, chunk], positions)?.into()));
+        if let Some(positions) = &mut slots.positions {
+            let (_, positions) = positions.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
+            for (position, &length) in positions.iter_mut().zip(&slots.lengths) {
+                *position = length as i64;
+            }
         }
-        if self.takes_logits_index {
-            let index = wanted.iter().map(|&position| position as i64).collect();
-            inputs.push((Cow::Borrowed("logits_index"), tensor_i64(&[rows], index)?.into()));
+        for (slot, token) in tokens.iter().enumerate() {
+            ensure!(
+                token.is_none() || slots.lengths[slot] < slots.kv.capacity(),
+                "a row outgrew its slot of {} tokens; this is a bug",
+                slots.kv.capacity()
+            );
         }
-        for (layer, value) in self.layers.iter().zip(cache.values) {
-            inputs.push((Cow::Owned(layer.past.clone()), value.into()));
+        self.session.run_bound(&mut slots.binding, "logits")?;
+        for (slot, token) in tokens.iter().enumerate() {
+            if token.is_some() {
+                slots.lengths[slot] += 1;
+                slots.write_mask(slot, slots.lengths[slot])?;
+            }
         }
-        let mut outputs = self.session.run(inputs)?;
-        let mut take = |name: &str| {
-            let place = outputs.iter().position(|(output, _)| output == name);
-            place.map(|place| outputs.swap_remove(place).1).ok_or_else(|| anyhow!("the graph returned no `{name}`"))
-        };
-        let logits = pick_logits(&take("logits")?, wanted, self.takes_logits_index)?;
-        let values = self.layers.iter().map(|layer| take(&layer.present)).collect::<Result<Vec<_>>>()?;
-        let width = match values.first() {
-            Some(value) => view_f32(value)?.0.get(2).copied().unwrap_or(width),
-            None => width,
-        };
-        Ok((logits, Cache { values, lengths, width }))
+        Ok(())
+    }
+
+    /// Binds every layer's past and present to one tensor.
+    fn bind_cache(&self, binding: &mut IoBinding, kv: &mut KvBuffer) -> Result<()> {
+        for ((past, present), tensor) in self.graph.caches.iter().zip(kv.tensors_mut()) {
+            binding.bind_input(past, tensor).map_err(|error| anyhow!("cannot bind `{past}`: {error}"))?;
+            binding.bind_output(present, tensor).map_err(|error| anyhow!("cannot bind `{present}`: {error}"))?;
+        }
+        Ok(())
     }
 }
 
-/// Logits of the wanted position of each row. A graph with `logits_index` returns just those ([B, 1, V]); others return
-/// every position ([B, S, V]).
-fn pick_logits(value: &DynValue, wanted: &[usize], pruned: bool) -> Result<Logits> {
-    let (shape, data) = view_f32(value)?;
-    let [rows, positions, vocabulary] = shape[..] else { bail!("`logits` is not a tensor of three dimensions") };
-    ensure!(rows == wanted.len(), "`logits` has {rows} rows for a batch of {}", wanted.len());
-    let mut picked = Vec::with_capacity(rows * vocabulary);
-    for (row, &position) in wanted.iter().enumerate() {
-        let position = if pruned { 0 } else { position };
-        ensure!(position < positions, "`logits` has {positions} positions, position {position} was asked for");
-        let start = (row * positions + position) * vocabulary;
-        picked.extend_from_slice(&data[start..start + vocabulary]);
+impl Graph {
+    fn read(session: &Session) -> Result<Self> {
+        let has = |name: &str| session.inputs().iter().any(|input| input == name);
+        ensure!(has("input_ids") && has("attention_mask"), "its graph lacks `input_ids` or `attention_mask`");
+        let mut caches = Vec::new();
+        for past in session.inputs() {
+            let Some(rest) = past.strip_prefix("past_key_values.") else { continue };
+            let present = format!("present.{rest}");
+            ensure!(session.outputs().contains(&present), "its graph takes `{past}` but returns no `{present}`");
+            caches.push((past.clone(), present));
+        }
+        let mut kv: Option<KvShape> = None;
+        for (past, _) in &caches {
+            let shape = session.input_shape(past)?;
+            let [_, heads, _, dim] = shape[..] else { bail!("`{past}` is not a tensor of four dimensions") };
+            let heads = fixed("number of KV heads", heads)?;
+            let layer = KvShape { tensors: caches.len(), heads, dim: fixed("head dimension", dim)? };
+            ensure!(kv.is_none_or(|kv| kv == layer), "the KV caches of its layers differ in shape");
+            kv = Some(layer);
+        }
+        let logits = session.output_shape("logits")?;
+        let vocabulary = fixed("vocabulary", logits.last().copied().unwrap_or(-1))?;
+        let index_rank = if has("logits_index") { Some(session.input_shape("logits_index")?.len()) } else { None };
+        Ok(Self {
+            caches,
+            kv: kv.context("its graph has no `past_key_values` inputs")?,
+            vocabulary,
+            index_rank,
+            takes_position_ids: has("position_ids"),
+            takes_attention_bias: has("attention_bias"),
+        })
     }
-    Ok(Logits { data: picked, vocabulary })
+}
+
+fn fixed(name: &str, value: i64) -> Result<usize> {
+    usize::try_from(value).ok().filter(|&v| v > 0).ok_or_else(|| anyhow!("its {name} is not fixed in the graph"))
+}
+
+/// [S, T]: 0 where a token sees a position, [`HIDDEN`] where it does not. What comes later in the row is hidden by the
+/// graph itself.
+fn visibility(pass: &Pass) -> Vec<f32> {
+    let width = pass.past + pass.ids.len();
+    let mut bias = vec![HIDDEN; pass.ids.len() * width];
+    let mut start = 0;
+    for segment in &pass.segments {
+        for token in start..start + segment.len {
+            let row = &mut bias[token * width..][..width];
+            for &Run { at, len } in segment.before.runs() {
+                row[at..at + len].fill(0.0);
+            }
+            row[pass.past + start..=pass.past + token].fill(0.0);
+        }
+        start += segment.len;
+    }
+    bias
+}
+
+fn zeros<T>(shape: &[usize]) -> ort::Result<Tensor<T>>
+where
+    T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Default + Clone,
+{
+    let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.to_vec())?;
+    tensor.try_extract_tensor_mut::<T>()?.1.fill(T::default());
+    Ok(tensor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_sees_its_own_prompt_and_nothing_else() {
+        // Two tokens in the trunk; prompt A adds one token, prompt B shares only the first of the trunk and adds two.
+        let segments = vec![Segment { len: 1, before: Path::leading(2) }, Segment { len: 2, before: Path::leading(1) }];
+        let pass = Pass { past: 2, ids: vec![7, 8, 9], positions: vec![2, 1, 2], segments, wanted: vec![0, 2] };
+        let seen: Vec<bool> = visibility(&pass).iter().map(|&bias| bias == 0.0).collect();
+        assert_eq!(seen[..5], [true, true, true, false, false]);
+        assert_eq!(seen[5..10], [true, false, false, true, false]);
+        assert_eq!(seen[10..], [true, false, false, true, true]);
+    }
 }

@@ -4,8 +4,10 @@
 
 pub mod chat;
 pub mod decoder;
+pub mod decoder_text;
 pub mod encoder;
 pub mod facts;
+pub mod kv_cache;
 pub mod manifest;
 pub mod provider;
 pub mod registry;

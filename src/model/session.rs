@@ -7,7 +7,7 @@ use super::runtime;
 use anyhow::{Context, Result, anyhow};
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::memory::MemoryInfo;
-use ort::session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
+use ort::session::{IoBinding, Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::{DynValue, Tensor};
 use std::borrow::Cow;
 use std::path::Path;
@@ -92,6 +92,16 @@ impl Session {
             .ok_or_else(|| anyhow!("the graph has no input tensor `{name}`"))
     }
 
+    /// Dimensions of an output as the graph declares them; -1 where they are free.
+    pub(super) fn output_shape(&self, name: &str) -> Result<Vec<i64>> {
+        self.inner
+            .outputs()
+            .iter()
+            .find(|output| output.name() == name)
+            .and_then(|output| output.dtype().tensor_shape().map(|shape| shape.to_vec()))
+            .ok_or_else(|| anyhow!("the graph has no output tensor `{name}`"))
+    }
+
     /// Runs the graph and hands one output to `read`. On a GPU the inputs are bound before the run and the output is bound
     /// to host memory, so that only what is read crosses the bus.
     pub(super) fn run_for<R>(
@@ -116,16 +126,15 @@ impl Session {
         read(value)
     }
 
-    /// Runs the graph and returns every output by name.
-    pub(super) fn run(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, DynValue)>> {
-        let mut outputs = self.inner.run(inputs).map_err(|error| anyhow!("inference failed: {error}"))?;
-        self.outputs
-            .iter()
-            .map(|name| {
-                let value = outputs.remove(name).ok_or_else(|| anyhow!("the graph returned no `{name}`"))?;
-                Ok((name.clone(), value))
-            })
-            .collect()
+    /// A call whose tensors stay bound from one run to the next.
+    pub(super) fn bind(&self) -> Result<IoBinding> {
+        self.inner.create_binding().map_err(|error| anyhow!("cannot prepare a call: {error}"))
+    }
+
+    /// Runs the graph on bound tensors and returns one output.
+    pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
+        let mut outputs = self.inner.run_binding(binding).map_err(|error| anyhow!("inference failed: {error}"))?;
+        outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
     }
 }
 
@@ -169,11 +178,6 @@ fn failed_to_load(path: &Path, provider: Provider) -> String {
 
 /// An `i64` tensor that takes over the data.
 pub(super) fn tensor_i64(shape: &[usize], data: Vec<i64>) -> Result<DynValue> {
-    Tensor::from_array((shape.to_vec(), data)).map(ort::value::Value::into_dyn).map_err(|error| anyhow!("{error}"))
-}
-
-/// An `f32` tensor that takes over the data.
-pub(super) fn tensor_f32(shape: &[usize], data: Vec<f32>) -> Result<DynValue> {
     Tensor::from_array((shape.to_vec(), data)).map(ort::value::Value::into_dyn).map_err(|error| anyhow!("{error}"))
 }
 

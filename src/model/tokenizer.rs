@@ -57,6 +57,18 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|error| anyhow!("the tokenizer failed to decode: {error}"))
     }
 
+    /// The largest token id it knows.
+    #[must_use]
+    pub fn largest_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
+    }
+
+    /// Byte offset in the text at which each token begins; special tokens are not added.
+    pub fn offsets(&self, text: &str) -> Result<Vec<usize>> {
+        let encoding = self.inner.encode(text, false).map_err(|error| anyhow!("the tokenizer failed: {error}"))?;
+        Ok(encoding.get_offsets().iter().map(|&(start, _)| start).collect())
+    }
+
     /// Id of a token by its exact text.
     #[must_use]
     pub fn token_id(&self, token: &str) -> Option<u32> {

@@ -1,15 +1,16 @@
 //! What a node costs: latency, throughput and memory, measured alone on the machine (Section 4.3).
 //!
-//! Inference nodes are timed one prompt at a time, evaluators at their own batch size; warm-up calls come first. Nothing
+//! Inference nodes are timed one prompt at a time (and with more at once, where that is asked for), evaluators at their own
+//! batch size; warm-up calls come first. Nothing
 //! else should run meanwhile.
 
 pub mod cost;
 pub mod machine;
 
 use crate::executor::{Interrupted, Quit, milliseconds};
-use crate::generate::{Generator, Request};
+use crate::generate::{Batching, Generator, Request};
 use crate::score::{Evaluator, Pair};
-use crate::store::rows::ProfileRow;
+use crate::store::rows::{GenerationRow, ProfileRow};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -32,7 +33,10 @@ pub struct Measurement {
     pub device: String,
     batch_size: usize,
     samples: usize,
-    total: Duration,
+    /// Latencies of all samples, added up.
+    latency: Duration,
+    /// Wall time: less than the latencies where samples ran side by side.
+    elapsed: Duration,
     tokens: usize,
     /// Latency per sample in microseconds, one entry per sample.
     histogram: Histogram<u64>,
@@ -47,7 +51,8 @@ impl Measurement {
             device: DEVICE.to_owned(),
             batch_size,
             samples: 0,
-            total: Duration::ZERO,
+            latency: Duration::ZERO,
+            elapsed: Duration::ZERO,
             tokens: 0,
             histogram,
             peak_memory_mb: None,
@@ -57,10 +62,22 @@ impl Measurement {
     /// Adds a timed call of `rows` samples; each is charged an equal share.
     fn record(&mut self, rows: usize, elapsed: Duration, tokens: usize) {
         self.samples += rows;
-        self.total += elapsed;
+        self.latency += elapsed;
+        self.elapsed += elapsed;
         self.tokens += tokens;
-        let share = elapsed.as_nanos() / (rows.max(1) as u128 * 1000);
-        self.histogram.saturating_record_n(u64::try_from(share).unwrap_or(LONGEST_US), rows as u64);
+        self.note(elapsed.as_nanos() / (rows.max(1) as u128 * 1000), rows);
+    }
+
+    /// Adds a sample that ran side by side with others.
+    fn record_one_of_many(&mut self, latency: Duration, tokens: usize) {
+        self.samples += 1;
+        self.latency += latency;
+        self.tokens += tokens;
+        self.note(latency.as_micros(), 1);
+    }
+
+    fn note(&mut self, micros: u128, rows: usize) {
+        self.histogram.saturating_record_n(u64::try_from(micros).unwrap_or(LONGEST_US), rows as u64);
     }
 
     /// A row without a measurement, to be filled in by what is known.
@@ -72,14 +89,14 @@ impl Measurement {
     #[must_use]
     pub fn row(&self, node_type: &str, node: &str) -> ProfileRow {
         let percentile = |p: f64| Some(self.histogram.value_at_quantile(p) as f64 / 1e3);
-        let seconds = self.total.as_secs_f64();
+        let seconds = self.elapsed.as_secs_f64();
         ProfileRow {
             node_type: node_type.to_owned(),
             node: node.to_owned(),
             device: self.device.clone(),
             batch_size: i32::try_from(self.batch_size).unwrap_or(i32::MAX),
             samples: self.samples as i64,
-            latency_ms_mean: Some(milliseconds(self.total) / self.samples.max(1) as f64),
+            latency_ms_mean: Some(milliseconds(self.latency) / self.samples.max(1) as f64),
             latency_ms_p50: percentile(0.50),
             latency_ms_p95: percentile(0.95),
             latency_ms_p99: percentile(0.99),
@@ -97,34 +114,75 @@ impl Measurement {
 pub fn measure_generator(
     generator: &mut Generator,
     requests: &[Request],
+    batching: Batching,
     warmup: usize,
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(1)?;
     for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
         let started = Instant::now();
-        let mut rows = Vec::new();
-        generator.answer(
-            std::slice::from_ref(request),
-            |_| true,
-            1,
-            quit,
-            |done| {
-                rows.extend(done);
-                Ok(())
-            },
-        )?;
+        let rows = answer(generator, std::slice::from_ref(request), batching, quit)?;
         let elapsed = started.elapsed();
-        let Some(row) = rows.pop() else { return Err(Interrupted.into()) };
-        if let Some(error) = row.error {
-            bail!("task `{}` failed: {error}", row.task_id);
-        }
         if i >= warmup {
-            measurement.record(1, elapsed, row.output_tokens.unwrap_or(0).unsigned_abs() as usize);
+            measurement.record(1, elapsed, rows.iter().map(output_tokens).sum());
         }
     }
     measurement.peak_memory_mb = machine::peak_memory_mb();
     Ok(measurement)
+}
+
+/// Times a decoder with `batching.slots` rows at once, after the warm-up. A sample's latency is its own: from the beginning
+/// of the prompt pass that read it to its last token, waiting for a slot left out.
+pub fn measure_generator_batched(
+    generator: &mut Generator,
+    requests: &[Request],
+    batching: Batching,
+    warmup: usize,
+    quit: &Quit,
+) -> Result<Measurement> {
+    let mut measurement = Measurement::new(batching.slots)?;
+    let first: Vec<Request> = requests.iter().take(warmup).cloned().collect();
+    answer(generator, &first, batching, quit)?;
+    let started = Instant::now();
+    let rows = answer(generator, requests, batching, quit)?;
+    measurement.elapsed = started.elapsed();
+    for row in &rows {
+        let latency = row.latency_ms.context("an answer without a latency; this is a bug")?;
+        measurement.record_one_of_many(Duration::from_secs_f64(latency / 1e3), output_tokens(row));
+    }
+    measurement.peak_memory_mb = machine::peak_memory_mb();
+    Ok(measurement)
+}
+
+/// All answers, or the first error.
+fn answer(
+    generator: &mut Generator,
+    requests: &[Request],
+    batching: Batching,
+    quit: &Quit,
+) -> Result<Vec<GenerationRow>> {
+    let mut rows = Vec::new();
+    let totals = generator.answer(
+        requests,
+        |_| true,
+        batching,
+        quit,
+        |done| {
+            rows.extend(done);
+            Ok(())
+        },
+    )?;
+    if totals.interrupted {
+        return Err(Interrupted.into());
+    }
+    match rows.iter().find_map(|row| row.error.as_ref().map(|error| (&row.task_id, error))) {
+        Some((task, error)) => bail!("task `{task}` failed: {error}"),
+        None => Ok(rows),
+    }
+}
+
+fn output_tokens(row: &GenerationRow) -> usize {
+    row.output_tokens.unwrap_or(0).unsigned_abs() as usize
 }
 
 /// Times an evaluator over the pairs, `batch_size` of them at a time, after the warm-up. A pair that fails ends the

@@ -87,12 +87,24 @@ pub struct Generation {
     pub temperature: f64,
     /// Nucleus mass; 1 keeps every token.
     pub top_p: f64,
+    /// The k most likely tokens stay; 0 keeps every token.
+    pub top_k: usize,
+    /// Tokens at least this likely, relative to the most likely one, stay; 0 keeps every token.
+    pub min_p: f64,
+    /// Above 1, tokens that the prompt or the answer has already become less likely; 1 leaves them alone.
+    pub repetition_penalty: f64,
+    /// An answer does not end before it has this many tokens.
+    pub min_new_tokens: usize,
     /// Run seed; each row's stream is a hash of it, the task and the model.
     pub seed: u64,
-    /// Rows decoded together.
+    /// Rows decoded together, as far as the KV cache allows it.
     pub batch_size: usize,
-    /// Padded prompt tokens of one batch, so that memory stays bounded.
+    /// Prompt tokens read in one pass.
     pub batch_tokens: usize,
+    /// Budget of the KV cache in MiB: the rows being decoded and the prompts being read.
+    pub kv_cache_mb: usize,
+    /// Whether beginnings that prompts have in common are read once.
+    pub share_prefixes: bool,
     /// Instruction for question answering; `{question}`, `{context}` and `{input}` are filled in.
     pub qa_prompt: String,
     /// Instruction for summarisation; `{context}` and `{input}` are filled in.
@@ -106,9 +118,15 @@ impl Default for Generation {
             max_new_tokens: 128,
             temperature: 0.7,
             top_p: 0.9,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            min_new_tokens: 0,
             seed: 42,
-            batch_size: 8,
-            batch_tokens: 4096,
+            batch_size: 32,
+            batch_tokens: 512,
+            kv_cache_mb: 2048,
+            share_prefixes: true,
             qa_prompt: "Answer the question with a short phrase taken from the passage.\n\n\
                         Passage: {context}\n\nQuestion: {question}"
                 .into(),
@@ -123,6 +141,8 @@ impl Default for Generation {
 pub struct Profile {
     /// Prompts timed per inference node: the same ones for every node.
     pub samples: usize,
+    /// Batch sizes at which inference nodes are timed besides one: rows for comparison, the cost is that of batch one.
+    pub batch_sizes: Vec<usize>,
     /// Pairs timed per evaluator.
     pub evaluator_samples: usize,
     /// Untimed calls before the measurement.
@@ -135,7 +155,14 @@ pub struct Profile {
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { samples: 100, evaluator_samples: 100, warmup: 3, seed: 42, given_latency_ms: BTreeMap::new() }
+        Self {
+            samples: 100,
+            batch_sizes: Vec::new(),
+            evaluator_samples: 100,
+            warmup: 3,
+            seed: 42,
+            given_latency_ms: BTreeMap::new(),
+        }
     }
 }
 
@@ -253,6 +280,14 @@ impl Settings {
 }
 
 impl Generation {
+    /// The logits processors beside temperature and top-p, as far as they do anything. None where all are off, so that
+    /// answers made before there were any are still answers to the same settings.
+    #[must_use]
+    pub fn other_processors(&self) -> Option<(usize, f64, f64, usize)> {
+        let others = (self.top_k, self.min_p, self.repetition_penalty, self.min_new_tokens);
+        (others != (0, 0.0, 1.0, 0)).then_some(others)
+    }
+
     fn check(&self) -> Result<()> {
         check_distinct("generation.models", &self.models)?;
         ensure!(self.max_new_tokens > 0, "`generation.max_new_tokens` must be at least 1");
@@ -264,6 +299,19 @@ impl Generation {
             self.temperature
         );
         ensure!(self.top_p > 0.0 && self.top_p <= 1.0, "`generation.top_p` must lie in (0, 1]; it is {}", self.top_p);
+        ensure!((0.0..=1.0).contains(&self.min_p), "`generation.min_p` must lie in [0, 1]; it is {}", self.min_p);
+        ensure!(
+            self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0,
+            "`generation.repetition_penalty` must be above 0 (1 is none); it is {}",
+            self.repetition_penalty
+        );
+        ensure!(
+            self.min_new_tokens <= self.max_new_tokens,
+            "`generation.min_new_tokens` ({}) must not exceed `generation.max_new_tokens` ({})",
+            self.min_new_tokens,
+            self.max_new_tokens
+        );
+        ensure!(self.kv_cache_mb > 0, "`generation.kv_cache_mb` must be at least 1");
         Ok(())
     }
 }
@@ -272,6 +320,7 @@ impl Profile {
     fn check(&self) -> Result<()> {
         ensure!(self.samples > 0, "`profile.samples` must be at least 1");
         ensure!(self.evaluator_samples > 0, "`profile.evaluator_samples` must be at least 1");
+        ensure!(!self.batch_sizes.contains(&0), "`profile.batch_sizes` must be at least 1 each");
         for (node, latency) in &self.given_latency_ms {
             ensure!(
                 latency.is_finite() && *latency > 0.0,

@@ -51,11 +51,21 @@ pub struct GenerationRow {
     pub output_tokens: Option<i32>,
     /// `stop` (a stop token) or `length` (the limit on new tokens).
     pub finish_reason: Option<String>,
-    /// Time from the start of the row's batch to the row's last token, in ms; batched rows share compute, so the cost
-    /// model uses `profile` instead. Imported answers keep the latency they came with.
+    /// `first_token_ms` + `decode_ms`; batched rows share compute, so the cost model uses `profile` instead. Imported
+    /// answers keep the latency they came with.
     pub latency_ms: Option<f64>,
-    /// Rows that were decoded together with this one, itself included.
+    /// Time from the beginning of the prompt pass that read the row to its first token, in ms; rows of a pass share it.
+    pub first_token_ms: Option<f64>,
+    /// Time from entering a decode slot to the last token, in ms; 0 if the first token was the last.
+    pub decode_ms: Option<f64>,
+    /// Slots that were decoded together when the row ended, its own included.
     pub batch_rows: Option<i32>,
+    /// Leading prompt tokens that were not read for this row, because another row's prompt begins with them too.
+    pub prefix_tokens: Option<i32>,
+    /// Whether the passage or article was cut so that the prompt fits the model's context; null without a prompt.
+    pub prompt_truncated: Option<bool>,
+    /// Greedy choices between two tokens whose logits differ by less than 1e-4: rounding may put either first.
+    pub near_ties: Option<i32>,
     /// Seed of this row's random stream: a hash of run seed, task and model.
     pub seed: Option<u64>,
     /// Why the row has no answer; null when it has one.
@@ -78,7 +88,12 @@ impl GenerationRow {
             output_tokens: None,
             finish_reason: None,
             latency_ms: None,
+            first_token_ms: None,
+            decode_ms: None,
             batch_rows: None,
+            prefix_tokens: None,
+            prompt_truncated: None,
+            near_ties: None,
             seed: None,
             error: None,
             work_key,
@@ -164,7 +179,7 @@ pub struct ProfileRow {
     pub node: String,
     /// Where it ran, e.g. `cpu`.
     pub device: String,
-    /// Rows per timed call.
+    /// Rows per timed call; decode slots of an inference node. A node's first row is the one its cost comes from.
     pub batch_size: i32,
     /// Rows timed.
     pub samples: i64,

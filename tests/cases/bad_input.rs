@@ -127,6 +127,11 @@ fn meaningless_settings_are_refused_by_name() {
         ("max_new_tokens = 12", "max_new_tokens = 0", "generation.max_new_tokens"),
         ("max_new_tokens = 12", "max_new_tokens = 12\ntemperature = -0.1", "generation.temperature"),
         ("max_new_tokens = 12", "max_new_tokens = 12\ntop_p = 0.0", "generation.top_p"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\nmin_p = 1.5", "generation.min_p"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\nrepetition_penalty = 0.0", "generation.repetition_penalty"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\nmin_new_tokens = 13", "generation.min_new_tokens"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\nkv_cache_mb = 0", "generation.kv_cache_mb"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\ntypical_p = 0.5", "typical_p"),
         ("name = \"tiny\"", "name = \"a/b\"", "`name`"),
         ("\"tiny_decoder\", ", "\"tiny_decoder\", \"tiny_decoder\", ", "twice"),
         ("sample = 8", "sample = 800", "800"),
@@ -189,25 +194,32 @@ fn a_file_that_is_gone_is_named_with_its_source() {
 }
 
 #[test]
-fn a_prompt_longer_than_the_model_takes_fails_alone() {
+fn a_passage_that_is_too_long_is_cut_and_a_question_never_is() {
     let scratch = Scratch::new();
     let long = format!("{{\"id\": \"long\", \"article\": \"{}\", \"highlights\": \"h\"}}\n", "word ".repeat(3000));
     scratch.write("datasets/news.jsonl", &(crate::support::news(3) + &long));
-    scratch.poq(&["run", "tiny.toml"], 0);
+    let mut squad: serde_json::Value = serde_json::from_str(&crate::support::squad(8)).expect("json");
+    squad["data"][0]["paragraphs"][0]["qas"][0]["question"] = format!("Who {}?", "was ".repeat(3000)).into();
+    scratch.write("datasets/squad.json", &squad.to_string());
+    scratch.poq(&["run", "tiny.toml"], 0).says(&["2 prompts were cut"]);
     let answers = scratch.answers("tiny");
+    let cut: Vec<_> = answers.iter().filter(|row| row.prompt_truncated == Some(true)).collect();
+    assert_eq!(cut.len(), 2, "one row per model");
+    for row in cut {
+        assert_eq!((row.task_id.as_str(), &row.error), ("long", &None));
+        let prompt = row.prompt.as_deref().expect("a prompt");
+        assert!(prompt.contains("word word<|im_end|>"), "the template is whole: {prompt}");
+        let tokens = row.prompt_tokens.expect("counted");
+        assert!((1000..=1024 - 12).contains(&tokens), "as much as fits is kept: {tokens}");
+    }
     let failed: Vec<_> = answers.iter().filter(|row| row.error.is_some()).collect();
     assert_eq!(failed.len(), 2, "one row per model");
     for row in failed {
-        assert_eq!((row.task_id.as_str(), &row.output, row.output_tokens), ("long", &None, None));
+        assert_eq!((row.task_id.as_str(), &row.output, row.output_tokens), ("q0", &None, None));
         assert!(row.error.as_deref().is_some_and(|error| error.contains("the model takes 1024")), "{:?}", row.error);
     }
-    assert!(
-        scratch
-            .scores("tiny")
-            .iter()
-            .filter(|row| row.task_id == "long")
-            .all(|row| row.raw.is_none() && row.error.is_some())
-    );
+    let scores = scratch.scores("tiny");
+    assert!(scores.iter().filter(|row| row.task_id == "q0").all(|row| row.raw.is_none() && row.error.is_some()));
     // More failures than allowed end with exit code 1, and everything is there all the same.
     scratch.poq(&["run", "tiny.toml", "--run", "strict", "--max-failed-share", "0"], 1).says(&["max_failed_share"]);
     assert!(scratch.path("results/strict/report.md").exists());

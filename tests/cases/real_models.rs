@@ -6,9 +6,9 @@
 
 use crate::support::{library, repository};
 use poq::executor::Quit;
-use poq::generate::{Generator, Prompter, Request};
+use poq::generate::{Batching, Generator, Prompter, Request};
 use poq::model::chat::{ChatTemplate, Message};
-use poq::model::decoder::DecoderText;
+use poq::model::decoder_text::DecoderText;
 use poq::model::manifest::Exported;
 use poq::model::provider::{Precision, Provider};
 use poq::model::registry::{Model, Registry, Role};
@@ -164,19 +164,20 @@ fn smollm2_greedy_text_equals_transformers_token_for_token() {
     let request = |(i, row): (usize, &GreedyRow)| Request {
         task_id: i.to_string(),
         prompt: Ok(row.text.clone()),
+        truncated: false,
         seed: 0,
         work_key: i.to_string(),
     };
     let requests: Vec<Request> = expected.prompts.iter().enumerate().map(request).collect();
     let prompter = Prompter::open(&registry, &model, &settings).expect("prompter");
     let mut generator = Generator::open(&registry, &model, prompter, 2).expect("loads");
-    for batch_size in [1, 5] {
+    for slots in [1, 5] {
         let mut answers = vec![None; requests.len()];
         generator
             .answer(
                 &requests,
                 |_| true,
-                batch_size,
+                Batching { slots, ..Batching::of(&settings) },
                 &Quit::default(),
                 |rows| {
                     for row in rows {
@@ -195,7 +196,7 @@ fn smollm2_greedy_text_equals_transformers_token_for_token() {
             // The reference was recorded without stopping; ours stops where it drew a stop token.
             let stop = row.new_ids.iter().position(|id| text.stop_ids.contains(id)).unwrap_or(row.new_ids.len());
             let wanted = text.tokenizer.decode(&row.new_ids[..stop]).expect("decodes");
-            assert_eq!(answer.output_raw.as_deref(), Some(wanted.as_str()), "batch {batch_size}: {:?}", row.text);
+            assert_eq!(answer.output_raw.as_deref(), Some(wanted.as_str()), "{slots} slots: {:?}", row.text);
             assert_eq!(answer.output_tokens, i32::try_from(stop).ok());
         }
     }

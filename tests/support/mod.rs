@@ -95,7 +95,7 @@ impl Scratch {
     pub fn answers(&self, run: &str) -> Vec<GenerationRow> {
         let mut rows: Vec<GenerationRow> = self.groups(&format!("results/{run}/generations"));
         for row in &mut rows {
-            (row.latency_ms, row.batch_rows) = (None, None);
+            (row.latency_ms, row.first_token_ms, row.decode_ms, row.batch_rows) = (None, None, None, None);
         }
         rows
     }
