@@ -48,6 +48,13 @@ class GraphBuilder:
             self.constant(name, np.array(values, kind))
         return name
 
+    def scalar(self, value: float) -> str:
+        """A float32 of no dimensions, shared by everyone who asks for the same one."""
+        name = f"float32_{value!r}"
+        if name not in self._initializers:
+            self.constant(name, np.array(value, np.float32))
+        return name
+
     def op(self, kind: str, inputs: list[str], outputs: list[str] | None = None, domain: str = "", **attributes: Any) -> str:
         """Append a node; returns its first output. Without names it has one output, named after the node."""
         name = f"{kind}_{len(self._nodes)}"

@@ -1,31 +1,46 @@
-"""Matrix multiplication by GGUF weights, either dequantised or kept in their blocks."""
+"""Matrix multiplication by a decoder's weights, either in f32 or quantised in blocks."""
 
 from __future__ import annotations
 
-import numpy as np
-from gguf import GGMLQuantizationType as Kind
+from typing import Protocol
 
-from .blocks import UNPACKERS, Blocks, stack, unpack
-from .gguf_file import GgufFile
+import numpy as np
+
+from .blocks import Blocks, stack
 from .graph import MICROSOFT, GraphBuilder
 
 # int8 activations: the only level at which the 8-bit kernel does not dequantise the whole matrix on every call
 ACCURACY_LEVEL = 4
 
 
+class Tensors(Protocol):
+    """Where a decoder's weights come from."""
+
+    def names(self) -> set[str]:
+        """Every tensor there is."""
+
+    def rows(self, name: str) -> int:
+        """The first dimension of a tensor."""
+
+    def values(self, name: str) -> np.ndarray:
+        """A tensor in f32, shape [rows, columns] or [columns]."""
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix in the blocks it is to be multiplied in; `None` for one that is multiplied in f32."""
+
+
 class Linear:
     """Turns weight names into nodes. One instance per graph."""
 
-    def __init__(self, graph: GraphBuilder, file: GgufFile, keep_blocks: bool) -> None:
+    def __init__(self, graph: GraphBuilder, tensors: Tensors) -> None:
         self._graph = graph
-        self._file = file
-        self._keep_blocks = keep_blocks
+        self._tensors = tensors
 
     def embedding(self, weight: str, indices: str) -> str:
         """Rows of a table."""
-        blocks = unpack(*self._file.blocks(weight)) if self._kept(weight) else None
+        blocks = self._tensors.blocks(weight)
         if blocks is None or blocks.bits != 8 or blocks.offsets is not None:  # the gather operator takes no offsets
-            return self._graph.op("Gather", [self._graph.constant(weight, self._file.values(weight)), indices], axis=0)
+            return self._graph.op("Gather", [self._graph.constant(weight, self._tensors.values(weight)), indices], axis=0)
         rows, count, size = blocks.codes.shape
         inputs = [
             self._graph.constant(f"{weight}.rows", blocks.codes.reshape(rows, count * size)),
@@ -39,8 +54,8 @@ class Linear:
 
     def tied_head(self, weight: str, x: str) -> str:
         """`x` [batch, 1, hidden] times the transposed embedding table, which f32 graphs hold only once."""
-        if self._kept(weight):
-            return self.multiply(x, [weight])
+        if (blocks := self._tensors.blocks(weight)) is not None:
+            return self._block_product(x, _joined([weight]), blocks)
         flat = self._graph.op("Squeeze", [x, self._graph.integers([1])])
         logits = self._graph.op("Gemm", [flat, weight], transB=1)
         return self._graph.op("Unsqueeze", [logits, self._graph.integers([1])])
@@ -50,21 +65,18 @@ class Linear:
 
         One operator where the weights can be stacked, because a decode step of a small model is mostly operator overhead.
         """
-        if all(self._kept(weight) for weight in weights):
-            y = self._multiply_blocks(x, weights)
+        parts = [self._tensors.blocks(weight) for weight in weights]
+        if all(part is not None for part in parts):
+            y = self._multiply_blocks(x, weights, parts)
         else:
-            stacked = np.concatenate([self._file.values(weight) for weight in weights])
+            stacked = np.concatenate([self._tensors.values(weight) for weight in weights])
             y = self._graph.op("MatMul", [x, self._graph.constant(_joined(weights), stacked.T)])
         if not biases:
             return y
-        bias = np.concatenate([self._file.values(name) for name in biases])
+        bias = np.concatenate([self._tensors.values(name) for name in biases])
         return self._graph.op("Add", [y, self._graph.constant(_joined(biases), bias)])
 
-    def _kept(self, weight: str) -> bool:
-        return self._keep_blocks and self._file.blocks(weight)[0] not in (Kind.F32, Kind.F16, Kind.BF16)
-
-    def _multiply_blocks(self, x: str, weights: list[str]) -> str:
-        parts = [unpack(*self._file.blocks(weight)) for weight in weights]
+    def _multiply_blocks(self, x: str, weights: list[str], parts: list[Blocks]) -> str:
         if len({part.layout for part in parts}) == 1:
             return self._block_product(x, _joined(weights), stack(parts))
         products = [self._block_product(x, weight, part) for weight, part in zip(weights, parts)]
