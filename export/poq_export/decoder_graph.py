@@ -73,13 +73,16 @@ class Architecture:
 
 
 class DecoderGraph:
-    """Builds the graph layer by layer."""
+    """Builds the graph layer by layer.
 
-    def __init__(self, architecture: Architecture, tensors: Tensors) -> None:
+    `share_table` stores a quantised embedding table so that the head tied to it multiplies by the very same codes.
+    """
+
+    def __init__(self, architecture: Architecture, tensors: Tensors, share_table: bool) -> None:
         self.graph = GraphBuilder()
         self._architecture = architecture
         self._tensors = tensors
-        self._linear = Linear(self.graph, tensors)
+        self._linear = Linear(self.graph, tensors, share_table)
 
     def build(self) -> None:
         """All nodes, from token ids to the logits of one position per row."""

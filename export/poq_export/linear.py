@@ -32,13 +32,16 @@ class Tensors(Protocol):
 class Linear:
     """Turns weight names into nodes. One instance per graph."""
 
-    def __init__(self, graph: GraphBuilder, tensors: Tensors) -> None:
+    def __init__(self, graph: GraphBuilder, tensors: Tensors, share_table: bool) -> None:
         self._graph = graph
         self._tensors = tensors
+        self._share_table = share_table
 
     def embedding(self, weight: str, indices: str) -> str:
         """Rows of a table."""
         blocks = self._tensors.blocks(weight)
+        if blocks is not None and self._share_table:
+            return self._shared_rows(weight, blocks, indices)
         if blocks is None or blocks.bits != 8 or blocks.offsets is not None:  # the gather operator takes no offsets
             return self._graph.op("Gather", [self._graph.constant(weight, self._tensors.values(weight)), indices], axis=0)
         rows, count, size = blocks.codes.shape
@@ -52,10 +55,28 @@ class Linear:
             "GatherBlockQuantized", inputs, domain=MICROSOFT, bits=8, block_size=size, gather_axis=0, quantize_axis=1
         )
 
+    def _shared_rows(self, weight: str, blocks: Blocks, indices: str) -> str:
+        """Rows of a table whose codes lie as the head multiplies by them, [rows, blocks, bytes], and are stored once.
+
+        Only the scales and zero points, a small part of it, are stored again with the dimensions that this operator wants.
+        """
+        rows, count, size = blocks.codes.shape
+        inputs = [
+            self._graph.constant(f"{_joined([weight])}.codes", blocks.packed_codes()),
+            indices,
+            self._graph.constant(f"{weight}.row_scales", blocks.scales[..., None]),
+            self._graph.constant(f"{weight}.row_zero_points", blocks.zero_points[..., None]),
+        ]
+        gathered = self._graph.op(
+            "GatherBlockQuantized", inputs, domain=MICROSOFT, bits=blocks.bits, block_size=size, gather_axis=0,
+            quantize_axis=2,
+        )
+        return self._graph.op("Reshape", [gathered, self._graph.integers([0, 0, count * size])])
+
     def tied_head(self, weight: str, x: str) -> str:
         """`x` [batch, 1, hidden] times the transposed embedding table, which f32 graphs hold only once."""
         if (blocks := self._tensors.blocks(weight)) is not None:
-            return self._block_product(x, _joined([weight]), blocks)
+            return self._block_product(x, _joined([weight]), blocks, codes_stored=self._share_table)
         flat = self._graph.op("Squeeze", [x, self._graph.integers([1])])
         logits = self._graph.op("Gemm", [flat, weight], transB=1)
         return self._graph.op("Unsqueeze", [logits, self._graph.integers([1])])
@@ -82,11 +103,12 @@ class Linear:
         products = [self._block_product(x, weight, part) for weight, part in zip(weights, parts)]
         return self._graph.op("Concat", products, axis=-1)
 
-    def _block_product(self, x: str, name: str, blocks: Blocks) -> str:
+    def _block_product(self, x: str, name: str, blocks: Blocks, codes_stored: bool = False) -> str:
         rows, count, size = blocks.codes.shape
+        codes = f"{name}.codes"
         inputs = [
             x,
-            self._graph.constant(f"{name}.codes", blocks.packed_codes()),
+            codes if codes_stored else self._graph.constant(codes, blocks.packed_codes()),
             self._graph.constant(f"{name}.scales", blocks.scales),
             self._graph.constant(f"{name}.zero_points", blocks.packed_zero_points()),
         ]

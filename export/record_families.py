@@ -1,0 +1,70 @@
+"""Record what transformers (torch, f32, eager attention) computes from the tiny checkpoints of `tiny_families.py`.
+
+    python export/record_families.py [NAME ...]
+
+Run in an environment made from `requirements-reference.txt` by whoever adds a family or changes a tiny checkpoint.
+Writes export/references/tiny_<name>.json for the export's own tests, and tests/expected/tiny_families_greedy.json with
+what the engine has to answer with the fixtures made of such checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+import tiny_families
+from poq_export.fetch import sha256
+from record_references import greedy, reference_name, shortened, write
+
+HERE = Path(__file__).resolve().parent
+TOP, SAMPLED, SEED = 16, 32, 20240817
+GREEDY_TOKENS = 24
+TIED_TO = ("config.json", "model.safetensors")  # what the recorded numbers depend on
+
+
+def main() -> None:
+    """Record the named tiny checkpoints, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    for name in parser.parse_args().names or list(tiny_families.FAMILIES):
+        tiny = tiny_families.FAMILIES[name]
+        with tempfile.TemporaryDirectory() as scratch:
+            files = tiny_families.write(tiny, Path(scratch))
+            recorded = record(files)
+        write(HERE / "references" / f"{tiny.key}.json", {"key": tiny.key} | recorded)
+
+
+def record(files: dict[str, Path]) -> dict[str, Any]:
+    """The recording of one checkpoint, in the form that the parity gate reads."""
+    model, encoder = load(files["config.json"].parent), Tokenizer.from_file(str(files["tokenizer.json"]))
+    generator, inputs = torch.Generator().manual_seed(SEED), []
+    for text in tiny_families.TEXTS:
+        ids = encoder.encode(text).ids
+        logits, tokens, margins = greedy(model, ids, GREEDY_TOKENS)
+        sampled = torch.randint(model.config.vocab_size, (SAMPLED,), generator=generator)
+        where = torch.cat([logits.topk(TOP).indices, sampled]).unique()
+        compared = {str(at): shortened(logits[at]) for at in where.tolist()}
+        inputs.append({"text": text, "ids": ids, "logits": compared, "greedy": tokens, "margins": margins})
+    artifacts = {name: sha256(files[name]) for name in TIED_TO}
+    return {"reference": reference_name(), "artifacts": artifacts, "inputs": inputs}
+
+
+def load(folder: Path) -> PreTrainedModel:
+    """The reference; a tensor it lacks or does not know would make the recording one of other weights."""
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
+    if problems := {name: names for name, names in report.items() if names and name != "error_msgs"}:
+        sys.exit(f"{folder}: {problems}")
+    return model.eval()
+
+
+if __name__ == "__main__":
+    main()
