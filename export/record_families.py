@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import tiny_families
 from poq_export.fetch import sha256
 from record_references import greedy, reference_name, shortened, write
+from tiny_fixtures import checks, families
 
 HERE = Path(__file__).resolve().parent
 TOP, SAMPLED, SEED = 16, 32, 20240817
@@ -39,6 +40,7 @@ def main() -> None:
             files = tiny_families.write(tiny, Path(scratch))
             recorded = record(files)
         write(HERE / "references" / f"{tiny.key}.json", {"key": tiny.key} | recorded)
+    write(checks.EXPECTED, {key: record_fixture(tiny) for key, tiny in families.FIXTURES.items()})
 
 
 def record(files: dict[str, Path]) -> dict[str, Any]:
@@ -54,6 +56,16 @@ def record(files: dict[str, Path]) -> dict[str, Any]:
         inputs.append({"text": text, "ids": ids, "logits": compared, "greedy": tokens, "margins": margins})
     artifacts = {name: sha256(files[name]) for name in TIED_TO}
     return {"reference": reference_name(), "artifacts": artifacts, "inputs": inputs}
+
+
+def record_fixture(tiny: tiny_families.Tiny) -> list[dict[str, Any]]:
+    """Prompts of the engine's tests with the tokens that follow; stop tokens do not stop them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = families.write_checkpoint(tiny, Path(scratch))
+        model, encoder = load(Path(scratch)), Tokenizer.from_file(str(files["tokenizer.json"]))
+    rows = [encoder.encode(checks.CHAT.format(prompt), add_special_tokens=False).ids for prompt in checks.PROMPTS]
+    answers = [greedy(model, ids, GREEDY_TOKENS)[1:] for ids in rows]
+    return [{"ids": ids, "greedy": tokens, "margins": margins} for ids, (tokens, margins) in zip(rows, answers)]
 
 
 def load(folder: Path) -> PreTrainedModel:

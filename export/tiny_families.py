@@ -151,10 +151,10 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def write(tiny: Tiny, folder: Path) -> dict[str, Path]:
-    """Write the checkpoint as it would be published; returns its files by name."""
+def write(tiny: Tiny, folder: Path, tensors: dict[str, np.ndarray] | None = None) -> dict[str, Path]:
+    """Write the checkpoint as it would be published, with other weights if given; returns its files by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights(tiny), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights(tiny) if tensors is None else tensors, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", tiny.config)
     write_json(folder / "generation_config.json", {"eos_token_id": [2, 0], "transformers_version": "4.51.0"})
     vocabulary.byte_level().save(str(folder / "tokenizer.json"), pretty=False)
