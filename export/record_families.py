@@ -10,18 +10,16 @@ what the engine has to answer with the fixtures made of such checkpoints.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tiny_families
 from poq_export.fetch import sha256
-from record_references import greedy, reference_name, shortened, write
+from record_references import complete_reference, greedy, reference_name, shortened, write
 from tiny_fixtures import checks, families
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +43,7 @@ def main() -> None:
 
 def record(files: dict[str, Path]) -> dict[str, Any]:
     """The recording of one checkpoint, in the form that the parity gate reads."""
-    model, encoder = load(files["config.json"].parent), Tokenizer.from_file(str(files["tokenizer.json"]))
+    model, encoder = complete_reference(files["config.json"].parent), Tokenizer.from_file(str(files["tokenizer.json"]))
     generator, inputs = torch.Generator().manual_seed(SEED), []
     for text in tiny_families.TEXTS:
         ids = encoder.encode(text).ids
@@ -62,20 +60,10 @@ def record_fixture(tiny: tiny_families.Tiny) -> list[dict[str, Any]]:
     """Prompts of the engine's tests with the tokens that follow; stop tokens do not stop them."""
     with tempfile.TemporaryDirectory() as scratch:
         files = families.write_checkpoint(tiny, Path(scratch))
-        model, encoder = load(Path(scratch)), Tokenizer.from_file(str(files["tokenizer.json"]))
+        model, encoder = complete_reference(Path(scratch)), Tokenizer.from_file(str(files["tokenizer.json"]))
     rows = [encoder.encode(checks.CHAT.format(prompt), add_special_tokens=False).ids for prompt in checks.PROMPTS]
     answers = [greedy(model, ids, GREEDY_TOKENS)[1:] for ids in rows]
     return [{"ids": ids, "greedy": tokens, "margins": margins} for ids, (tokens, margins) in zip(rows, answers)]
-
-
-def load(folder: Path) -> PreTrainedModel:
-    """The reference; a tensor it lacks or does not know would make the recording one of other weights."""
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
-    )
-    if problems := {name: names for name, names in report.items() if names and name != "error_msgs"}:
-        sys.exit(f"{folder}: {problems}")
-    return model.eval()
 
 
 if __name__ == "__main__":
