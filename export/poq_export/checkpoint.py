@@ -15,6 +15,9 @@ from .rounding import BLOCK, rounded
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F32", "F16", "BF16")
+# The embedding and the head keep 8 bits where everything else has 4: with 4 of their own they did more harm to
+# SmolLM2-135M (mean logit error 5.3 instead of 3.2) than the seventh of its size that it saves is worth.
+TABLES, TABLE_BITS = ("token_embd.weight", "output.weight"), 8
 
 
 class CheckpointError(Exception):
@@ -121,12 +124,16 @@ class CheckpointTensors:
 
     def blocks(self, name: str) -> Blocks | None:
         """A rounded matrix, if matrices are to be rounded."""
-        if self._bits is None:
+        if (bits := self.bits(name)) is None:
             return None
         if self._places[name].shape[1] % BLOCK:
             raise CheckpointError(f"`{self._places[name].name}` has {self._places[name].shape[1]} columns: only multiples "
                                   f"of {BLOCK} can be rounded in blocks")
-        return rounded(self.values(name), self._bits)
+        return rounded(self.values(name), bits)
+
+    def bits(self, name: str) -> int | None:
+        """How many bits a weight of a matrix is rounded to; `None` where it stays f32."""
+        return TABLE_BITS if self._bits is not None and name in TABLES else self._bits
 
     def _check(self, copies: dict[str, str]) -> None:
         """Every tensor is used, none is missing and each has the shape that the configuration gives it.

@@ -19,7 +19,7 @@ from .registry import Model
 # Raise it when the exported files would come out differently from the same artifacts.
 VERSION = 1
 
-# what `quantization` may be, and the bits of a weight it stands for
+# what `quantization` may be, and the bits of a layer's weight it stands for
 BITS = {"none": None, "int8": 8, "int4": 4}
 
 

@@ -9,9 +9,10 @@ from .checkpoint import CheckpointError
 # What steers training, loading or generating, or names things; nothing of it enters the graph. Dropout acts in training
 # alone, `pretraining_tp` says how a product was once distributed.
 WITHOUT_EFFECT = {
-    "_attn_implementation_autoset", "_name_or_path", "attention_dropout", "auto_map", "bos_token_id", "cache_implementation",
-    "dtype", "embd_pdrop", "eos_token_id", "initializer_range", "pad_token_id", "pretraining_tp", "resid_pdrop",
-    "torch_dtype", "transformers_version", "use_cache",
+    "_attn_implementation_autoset", "_model_name_or_path", "_name_or_path", "attention_dropout", "auto_map", "bos_token_id",
+    "cache_implementation", "dtype", "embd_pdrop", "eos_token_id", "initializer_range", "is_llama_config", "pad_token_id",
+    "pretraining_tp", "resid_pdrop", "torch_dtype", "transformers.js_config", "transformers_version", "unk_token_id",
+    "use_cache",
 }  # fmt: skip
 
 

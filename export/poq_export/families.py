@@ -153,6 +153,7 @@ def _alike(fields: Fields, window: int | None, positions: int) -> tuple[Layer, .
 def _llama(fields: Fields, positions: int) -> Architecture:
     fields.expect("hidden_act", "silu")
     fields.expect("mlp_bias", False)
+    fields.expect("rope_interleaved", False)
     sizes = _sizes(fields)
     rotary = rope_config.read(fields, sizes["head_size"], positions, default_base=10000.0)
     return Architecture(layers=_alike(fields, None, positions), positions=positions, rotary={"rotary": rotary}, **sizes)

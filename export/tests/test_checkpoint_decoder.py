@@ -361,8 +361,10 @@ class Rounded(Case):
                 graph = onnx.load(self.export(FAMILIES[name], "int4") / "model.onnx").graph
                 kinds = [node.op_type for node in graph.node]
                 self.assertEqual((kinds.count("MatMul"), kinds.count("Gemm"), kinds.count("Gather")), (0, 0, 0))
-                vocabulary = [tensor for tensor in graph.initializer if list(tensor.dims) == [tiny_families.VOCABULARY, 2, 16]]
+                vocabulary = [tensor for tensor in graph.initializer if list(tensor.dims) == [tiny_families.VOCABULARY, 2, 32]]
                 self.assertEqual(len(vocabulary), tables)
+                bits = [field.i for node in graph.node for field in node.attribute if field.name == "bits"]
+                self.assertEqual((bits.count(8), bits.count(4)), (2, kinds.count("MatMulNBits") - 1))
 
     def test_codes_are_the_nearest(self) -> None:
         values = np.random.default_rng(1).normal(0, 1, (5, 96)).astype(np.float32)
@@ -482,7 +484,7 @@ class MultipliedOut(CheckpointTensors):
     def values(self, name: str) -> np.ndarray:
         """A vector as it is, a matrix after rounding."""
         values = super().values(name)
-        return values if values.ndim == 1 else multiplied_out(rounded(values, self._bits))
+        return values if values.ndim == 1 else multiplied_out(rounded(values, self.bits(name)))
 
     def blocks(self, name: str) -> None:
         """Nothing stays in blocks."""
