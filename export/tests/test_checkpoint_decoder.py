@@ -22,6 +22,7 @@ from poq_export.decoder_graph import DecoderGraph
 from poq_export.decoder_session import DecoderSession
 from poq_export.families import describe
 from poq_export.fetch import sha256
+from poq_export.graph import EXTERNAL_DATA
 from poq_export.registry import Artifact, Decoder, Export, Model, PathSource
 from poq_export.rounding import rounded
 from poq_export.wheels import WheelStore
@@ -246,6 +247,24 @@ class Layouts(Case):
             index["weight_map"][tensor], "model-1.safetensors"
         )
         tiny_families.write_json(path, index)
+
+
+class External(Case):
+    def test_weights_in_a_file_of_their_own_change_nothing(self) -> None:
+        tiny = FAMILIES["gemma3"]
+        prompts = [entry["ids"] for entry in reference(tiny.key)["inputs"]]
+        for quantization in checkpoint_decoder.BITS:
+            with self.subTest(quantization):
+                entry, out_dir = model(tiny, quantization), Path(tempfile.mkdtemp(dir=self.folder))
+                checkpoint_decoder.export(
+                    dataclasses.replace(entry, files=[*FILES, EXTERNAL_DATA]), self.checkpoint(tiny), out_dir
+                )
+                self.assertGreater((out_dir / EXTERNAL_DATA).stat().st_size, (out_dir / "model.onnx").stat().st_size)
+                one_file = DecoderSession(self.export(tiny, quantization) / "model.onnx").greedy(prompts, 4)
+                found = DecoderSession(out_dir / "model.onnx").greedy(prompts, 4)
+                np.testing.assert_array_equal(found[0], one_file[0])
+                figures = Gate(entry, reference(tiny.key)).run(out_dir / "model.onnx")
+                self.assertTrue(figures["passed"])
 
 
 class Refusals(Case):
