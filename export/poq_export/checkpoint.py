@@ -127,8 +127,7 @@ class CheckpointTensors:
         if (bits := self.bits(name)) is None:
             return None
         if self._places[name].shape[1] % BLOCK:
-            raise CheckpointError(f"`{self._places[name].name}` has {self._places[name].shape[1]} columns: only multiples "
-                                  f"of {BLOCK} can be rounded in blocks")
+            raise CheckpointError(f"tensor `{self._places[name].name}` has rows that blocks of {BLOCK} do not fill")
         return rounded(self.values(name), bits)
 
     def bits(self, name: str) -> int | None:
@@ -151,4 +150,6 @@ class CheckpointTensors:
             raise CheckpointError(f"tensor `{unknown[0]}` is not part of what this recipe builds")
         for place in self._places.values():
             if (shape := self._checkpoint.shape(place.name)) != place.stored_shape:
-                raise CheckpointError(f"tensor `{place.name}` has shape {shape}, the configuration says {place.stored_shape}")
+                raise CheckpointError(
+                    f"tensor `{place.name}` has shape {shape}, the configuration says {place.stored_shape}"
+                )

@@ -21,13 +21,15 @@ TEMPLATE_TOKENS = ("bos_token", "eos_token")
 
 
 def write_tokenizer(checkpoint: Checkpoint, target: Path, vocabulary: int, outside: tuple[str, ...]) -> Tokenizer:
-    """Write `tokenizer.json`, without the `outside` tokens; one that the graph has no vector for is an error."""
+    """Write `tokenizer.json`, without the `outside` tokens; another one that the graph has no vector for is an error."""
     copy_tokenizer(checkpoint.require("tokenizer.json"), target)
     _drop_added(target, outside)
     tokenizer = Tokenizer.from_file(str(target))
     token, number = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
     if number >= vocabulary:
-        raise CheckpointError(f"the tokenizer has token {number} (`{token}`), the graph's vocabulary has {vocabulary} tokens")
+        raise CheckpointError(
+            f"the tokenizer has token {number} (`{token}`), the graph's vocabulary has {vocabulary} tokens"
+        )
     return tokenizer
 
 
@@ -77,8 +79,8 @@ def _check_stops(model: Model, tokenizer: Tokenizer, stops: list[int]) -> None:
         raise CheckpointError(f"model `{model.key}`: stop token `{absent[0]}` of the registry is not in the tokenizer")
     if lacking := [number for number in stops if number not in known.values()]:
         raise CheckpointError(
-            f"model `{model.key}`: the checkpoint stops at token {lacking[0]} (`{tokenizer.id_to_token(lacking[0])}`), which "
-            f"the registry's stop_tokens lack ({', '.join(known)})"
+            f"model `{model.key}`: the checkpoint stops at token {lacking[0]} (`{tokenizer.id_to_token(lacking[0])}`), "
+            f"which the registry's stop_tokens lack ({', '.join(known)})"
         )
 
 

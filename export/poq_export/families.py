@@ -15,6 +15,8 @@ from .checkpoint import CheckpointError, Place
 from .config_fields import Fields
 from .decoder_graph import Architecture, Layer
 
+HEAD_UNIT = 16  # the attention operator takes no other head sizes on the CPU
+
 # tensors of a layer: name in the graph builder, name in a checkpoint
 LAYER = {
     "attn_norm": "input_layernorm",
@@ -72,6 +74,8 @@ def describe(config: dict[str, Any], positions: int) -> Description:
         raise CheckpointError(f"`max_length` is {positions}, the model has positions for {longest} tokens")
     fields.expect("partial_rotary_factor", 1.0)
     architecture = family.read(fields, positions)
+    if architecture.head_size % HEAD_UNIT:
+        raise CheckpointError(f"heads of {architecture.head_size} cannot be built, only multiples of {HEAD_UNIT}")
     inner, vocabulary = fields.require("intermediate_size"), fields.require("vocab_size")
     tied = fields.get("tie_word_embeddings", family.tied)
     fields.finish()
@@ -170,7 +174,8 @@ def _qwen2(fields: Fields, positions: int) -> Architecture:
     if kinds is None and window is not None and first is None:
         raise CheckpointError("config field `max_window_layers` is missing, and there is a window")
     if kinds is None:
-        kinds = ["sliding_attention" if window is not None and layer >= first else "full_attention" for layer in range(count)]
+        windowed = [window is not None and layer >= first for layer in range(count)]
+        kinds = ["sliding_attention" if with_window else "full_attention" for with_window in windowed]
     layers = tuple(Layer(narrow) for narrow in _windows(fields, kinds, window, positions))
     rotary = rope_config.read(fields, sizes["head_size"], positions)
     return Architecture(layers=layers, positions=positions, rotary={"rotary": rotary}, attention_bias=True, **sizes)

@@ -6,7 +6,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 from poq_export.decoder_session import DecoderSession
 from tiny_fixtures import checks, families
 
@@ -19,9 +21,12 @@ class Fixtures(unittest.TestCase):
             with self.subTest(key), tempfile.TemporaryDirectory() as scratch:
                 checks.check_recorded_decoder(COMMITTED / key)
                 families.export(tiny, Path(scratch))
-                committed = (COMMITTED / key / "model.onnx").read_bytes()
-                self.assertEqual((Path(scratch) / "model.onnx").read_bytes(), committed)
-                self.assertLess(len(committed), 300_000)
+                made, committed = (onnx.load(folder / "model.onnx").graph for folder in (Path(scratch), COMMITTED / key))
+                self.assertEqual(list(made.node), list(committed.node))
+                for left, right in zip(made.initializer, committed.initializer, strict=True):
+                    # processors may differ in the last bit of a cosine
+                    np.testing.assert_allclose(numpy_helper.to_array(left), numpy_helper.to_array(right), atol=1e-6)
+                self.assertLess((COMMITTED / key / "model.onnx").stat().st_size, 300_000)
 
     def test_windows_and_caps_change_answers(self) -> None:
         both = ("tiny_gemma2", "tiny_gemma3")
