@@ -13,31 +13,78 @@ class DecoderSession:
 
     def __init__(self, path: Path) -> None:
         self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._caches = {
-            entry.name: tuple(entry.shape[axis] for axis in (1, 3))
-            for entry in self._session.get_inputs()
-            if entry.name.startswith("past_key_values.")
-        }
 
-    def greedy(self, prompts: list[list[int]], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Logits at each step [rows, count, vocabulary] and the chosen tokens [rows, count]."""
+    def greedy(
+        self, prompts: list[list[int]], count: int, cache_length: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Logits at each step [rows, count, vocabulary] and the chosen tokens [rows, count].
+
+        The cache grows by a copy at each step or, given a length, lies in place for that many tokens.
+        """
         lengths = np.array([len(prompt) for prompt in prompts])
         ids = np.zeros((len(prompts), lengths.max()), np.int64)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = prompt
-        past = {
-            name: np.zeros((len(prompts), heads, 0, size), np.float32) for name, (heads, size) in self._caches.items()
-        }
+        cache = self.cache(len(prompts), cache_length)
         index = lengths - 1
         logits, tokens = [], []
         for step in range(count):
-            total = lengths.max() + step
-            mask = (np.arange(total) < (lengths + step)[:, None]).astype(np.int64)
-            feeds = {"input_ids": ids, "attention_mask": mask, "logits_index": index, **past}
-            results = dict(zip(self._outputs, self._session.run(self._outputs, feeds)))
-            logits.append(results.pop("logits")[:, 0])
+            logits.append(cache.run(ids, lengths + step, index))
             tokens.append(logits[-1].argmax(axis=1))
-            past = {name.replace("present", "past_key_values"): value for name, value in results.items()}
             ids, index = tokens[-1][:, None], np.zeros(len(prompts), np.int64)
         return np.stack(logits, axis=1), np.stack(tokens, axis=1)
+
+    def cache(self, rows: int, length: int | None = None) -> GrowingCache | CacheInPlace:
+        """An empty cache, to be filled call by call."""
+        return GrowingCache(self._session, rows) if length is None else CacheInPlace(self._session, rows, length)
+
+
+class GrowingCache:
+    """What a call returns goes into the next one: the cache is as long as the longest row."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, rows: int) -> None:
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._past = _empty(session, rows, 0)
+
+    def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Append tokens; `lengths` of the rows with them. Logits [rows, vocabulary] at `index` among the new tokens."""
+        results = dict(zip(self._outputs, self._session.run(self._outputs, _feeds(ids, lengths, index) | self._past)))
+        logits = results.pop("logits")[:, 0]
+        self._past = {name.replace("present", "past_key_values"): value for name, value in results.items()}
+        return logits
+
+
+class CacheInPlace:
+    """Past and present of a layer share one buffer of a fixed length, whose free places hold anything, here NaN."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, rows: int, length: int) -> None:
+        self._session = session
+        empty = _empty(session, rows, length)
+        self._buffers = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in empty.items()}
+
+    def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Like `GrowingCache.run`."""
+        binding = self._session.io_binding()
+        for name, value in _feeds(ids, lengths, index).items():
+            binding.bind_cpu_input(name, value)
+        binding.bind_output("logits")
+        for name, buffer in self._buffers.items():
+            binding.bind_ortvalue_input(name, buffer)
+            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
+        self._session.run_with_iobinding(binding)
+        return binding.get_outputs()[0].numpy()[:, 0]
+
+
+def _empty(session: onnxruntime.InferenceSession, rows: int, length: int) -> dict[str, np.ndarray]:
+    """Caches by input name, each [rows, heads, length, head size]."""
+    return {
+        entry.name: np.full((rows, entry.shape[1], length, entry.shape[3]), np.nan, np.float32)
+        for entry in session.get_inputs()
+        if entry.name.startswith("past_key_values.")
+    }
+
+
+def _feeds(ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    return {"input_ids": ids, "attention_mask": mask, "logits_index": index}

@@ -14,6 +14,8 @@ OPSET = 21
 IR_VERSION = 10
 PROTOBUF_LIMIT = 2**31 - 1
 EXTERNAL_DATA = "model.onnx.data"
+SMALL = 1024  # bytes; smaller weights stay in the model's own file
+PAGE = 4096  # bytes
 
 
 class GraphBuilder:
@@ -48,6 +50,13 @@ class GraphBuilder:
             self.constant(name, np.array(values, kind))
         return name
 
+    def scalar(self, value: float) -> str:
+        """A float32 of no dimensions, shared by everyone who asks for the same one."""
+        name = f"float32_{value!r}"
+        if name not in self._initializers:
+            self.constant(name, np.array(value, np.float32))
+        return name
+
     def op(self, kind: str, inputs: list[str], outputs: list[str] | None = None, domain: str = "", **attributes: Any) -> str:
         """Append a node; returns its first output. Without names it has one output, named after the node."""
         name = f"{kind}_{len(self._nodes)}"
@@ -56,17 +65,36 @@ class GraphBuilder:
         return outputs[0]
 
     def save(self, path: Path, external: bool) -> None:
-        """Write the model; with `external`, the weights go into a file beside it, as they must above 2 GB."""
+        """Write the model; with `external`, the weights go into a file beside it, as they must above 2 GB.
+
+        The builder is used up: weights that lie in a file of their own are let go one by one as they are written.
+        """
+        if external:
+            self._write_externally(path.with_name(EXTERNAL_DATA))
         graph = helper.make_graph(
             self._nodes, "poq", self._inputs, self._outputs, list(self._initializers.values())
         )
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="poq_export")
-        if not external and model.ByteSize() > PROTOBUF_LIMIT:
+        if model.ByteSize() > PROTOBUF_LIMIT:
             raise ValueError(f"the model is larger than 2 GB: list `{EXTERNAL_DATA}` in its registry files")
-        if external:
-            path.with_name(EXTERNAL_DATA).unlink(missing_ok=True)  # onnx appends to an existing one
-        onnx.save_model(model, path, save_as_external_data=external, location=EXTERNAL_DATA if external else None)
+        onnx.save_model(model, path)
+
+    def _write_externally(self, path: Path) -> None:
+        """Move all but small weights into a file, each at the start of a page, from where a runtime can map them."""
+        with path.open("wb") as file:
+            for name, tensor in self._initializers.items():
+                if len(tensor.raw_data) < SMALL:
+                    continue
+                file.write(bytes(-file.tell() % PAGE))
+                place = {"location": path.name, "offset": file.tell(), "length": len(tensor.raw_data)}
+                file.write(tensor.raw_data)
+                entry = onnx.TensorProto(name=name, dims=tensor.dims, data_type=tensor.data_type)
+                entry.data_location = TensorProto.EXTERNAL
+                entry.external_data.extend(
+                    onnx.StringStringEntryProto(key=key, value=str(value)) for key, value in place.items()
+                )
+                self._initializers[name] = entry
 
 
 __all__ = ["EXTERNAL_DATA", "MICROSOFT", "GraphBuilder", "TensorProto"]

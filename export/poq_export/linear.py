@@ -1,31 +1,49 @@
-"""Matrix multiplication by GGUF weights, either dequantised or kept in their blocks."""
+"""Matrix multiplication by a decoder's weights, either in f32 or quantised in blocks."""
 
 from __future__ import annotations
 
-import numpy as np
-from gguf import GGMLQuantizationType as Kind
+from typing import Protocol
 
-from .blocks import UNPACKERS, Blocks, stack, unpack
-from .gguf_file import GgufFile
+import numpy as np
+
+from .blocks import Blocks, stack
 from .graph import MICROSOFT, GraphBuilder
 
 # int8 activations: the only level at which the 8-bit kernel does not dequantise the whole matrix on every call
 ACCURACY_LEVEL = 4
 
 
+class Tensors(Protocol):
+    """Where a decoder's weights come from."""
+
+    def names(self) -> set[str]:
+        """Every tensor there is."""
+
+    def rows(self, name: str) -> int:
+        """The first dimension of a tensor."""
+
+    def values(self, name: str) -> np.ndarray:
+        """A tensor in f32, shape [rows, columns] or [columns]."""
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix in the blocks it is to be multiplied in; `None` for one that is multiplied in f32."""
+
+
 class Linear:
     """Turns weight names into nodes. One instance per graph."""
 
-    def __init__(self, graph: GraphBuilder, file: GgufFile, keep_blocks: bool) -> None:
+    def __init__(self, graph: GraphBuilder, tensors: Tensors, share_table: bool) -> None:
         self._graph = graph
-        self._file = file
-        self._keep_blocks = keep_blocks
+        self._tensors = tensors
+        self._share_table = share_table
 
     def embedding(self, weight: str, indices: str) -> str:
         """Rows of a table."""
-        blocks = unpack(*self._file.blocks(weight)) if self._kept(weight) else None
+        blocks = self._tensors.blocks(weight)
+        if blocks is not None and self._share_table:
+            return self._shared_rows(weight, blocks, indices)
         if blocks is None or blocks.bits != 8 or blocks.offsets is not None:  # the gather operator takes no offsets
-            return self._graph.op("Gather", [self._graph.constant(weight, self._file.values(weight)), indices], axis=0)
+            return self._graph.op("Gather", [self._graph.constant(weight, self._tensors.values(weight)), indices], axis=0)
         rows, count, size = blocks.codes.shape
         inputs = [
             self._graph.constant(f"{weight}.rows", blocks.codes.reshape(rows, count * size)),
@@ -37,10 +55,28 @@ class Linear:
             "GatherBlockQuantized", inputs, domain=MICROSOFT, bits=8, block_size=size, gather_axis=0, quantize_axis=1
         )
 
+    def _shared_rows(self, weight: str, blocks: Blocks, indices: str) -> str:
+        """Rows of a table whose codes lie as the head multiplies by them, [rows, blocks, bytes], and are stored once.
+
+        Only the scales and zero points, a small part of it, are stored again with the dimensions that this operator wants.
+        """
+        rows, count, size = blocks.codes.shape
+        inputs = [
+            self._graph.constant(f"{_joined([weight])}.codes", blocks.packed_codes()),
+            indices,
+            self._graph.constant(f"{weight}.row_scales", blocks.scales[..., None]),
+            self._graph.constant(f"{weight}.row_zero_points", blocks.zero_points[..., None]),
+        ]
+        gathered = self._graph.op(
+            "GatherBlockQuantized", inputs, domain=MICROSOFT, bits=blocks.bits, block_size=size, gather_axis=0,
+            quantize_axis=2,
+        )
+        return self._graph.op("Reshape", [gathered, self._graph.integers([0, 0, count * size])])
+
     def tied_head(self, weight: str, x: str) -> str:
         """`x` [batch, 1, hidden] times the transposed embedding table, which f32 graphs hold only once."""
-        if self._kept(weight):
-            return self.multiply(x, [weight])
+        if (blocks := self._tensors.blocks(weight)) is not None:
+            return self._block_product(x, _joined([weight]), blocks, codes_stored=self._share_table)
         flat = self._graph.op("Squeeze", [x, self._graph.integers([1])])
         logits = self._graph.op("Gemm", [flat, weight], transB=1)
         return self._graph.op("Unsqueeze", [logits, self._graph.integers([1])])
@@ -50,31 +86,29 @@ class Linear:
 
         One operator where the weights can be stacked, because a decode step of a small model is mostly operator overhead.
         """
-        if all(self._kept(weight) for weight in weights):
-            y = self._multiply_blocks(x, weights)
+        parts = [self._tensors.blocks(weight) for weight in weights]
+        if all(part is not None for part in parts):
+            y = self._multiply_blocks(x, weights, parts)
         else:
-            stacked = np.concatenate([self._file.values(weight) for weight in weights])
+            stacked = np.concatenate([self._tensors.values(weight) for weight in weights])
             y = self._graph.op("MatMul", [x, self._graph.constant(_joined(weights), stacked.T)])
         if not biases:
             return y
-        bias = np.concatenate([self._file.values(name) for name in biases])
+        bias = np.concatenate([self._tensors.values(name) for name in biases])
         return self._graph.op("Add", [y, self._graph.constant(_joined(biases), bias)])
 
-    def _kept(self, weight: str) -> bool:
-        return self._keep_blocks and self._file.blocks(weight)[0] not in (Kind.F32, Kind.F16, Kind.BF16)
-
-    def _multiply_blocks(self, x: str, weights: list[str]) -> str:
-        parts = [unpack(*self._file.blocks(weight)) for weight in weights]
+    def _multiply_blocks(self, x: str, weights: list[str], parts: list[Blocks]) -> str:
         if len({part.layout for part in parts}) == 1:
             return self._block_product(x, _joined(weights), stack(parts))
         products = [self._block_product(x, weight, part) for weight, part in zip(weights, parts)]
         return self._graph.op("Concat", products, axis=-1)
 
-    def _block_product(self, x: str, name: str, blocks: Blocks) -> str:
+    def _block_product(self, x: str, name: str, blocks: Blocks, codes_stored: bool = False) -> str:
         rows, count, size = blocks.codes.shape
+        codes = f"{name}.codes"
         inputs = [
             x,
-            self._graph.constant(f"{name}.codes", blocks.packed_codes()),
+            codes if codes_stored else self._graph.constant(codes, blocks.packed_codes()),
             self._graph.constant(f"{name}.scales", blocks.scales),
             self._graph.constant(f"{name}.zero_points", blocks.packed_zero_points()),
         ]

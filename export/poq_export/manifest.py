@@ -17,7 +17,7 @@ NAME = "manifest.json"
 TOOLS = ("numpy", "onnx", "onnxruntime", "gguf", "tokenizers", "safetensors")
 
 
-def write(model: Model, out_dir: Path, figures: dict[str, dict[str, Any]], recipe: dict[str, Any]) -> int:
+def write(model: Model, out_dir: Path, figures: dict[str, Any], recipe: dict[str, Any]) -> int:
     """Write it in one step, with the figures of the gate and whatever else was measured; returns the size of its files."""
     files = {name: {"sha256": sha256(out_dir / name), "bytes": (out_dir / name).stat().st_size} for name in model.files}
     content = {

@@ -52,12 +52,11 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore) -> N
     (out_dir / manifest.NAME).unlink(missing_ok=True)
     artifacts = fetch(model, models_dir, cache, wheels)
     with step(f"built with {model.export.recipe}") as details:
-        recipe.export(model, artifacts, out_dir)
+        figures = recipe.export(model, artifacts, out_dir) or {}
         details.append(size(sum((out_dir / name).stat().st_size for name in model.files)))
     with step("passed the parity gate") as details:
         gate = recipe.check(model, out_dir, json.loads(reference_path(model).read_text(encoding="utf-8")))
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
-    figures = {}
     if recipe.measures_drift(model):
         with step("measured the 8-bit graph against f32") as details:
             figures["drift"] = recipe.drift(model, out_dir)

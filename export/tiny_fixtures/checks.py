@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import numpy as np
 import onnxruntime
 from poq_export import quantize
+from poq_export.decoder_session import DecoderSession
 from tokenizers import Encoding, Tokenizer
 
 from .arithmetic import Arithmetic
+
+EXPECTED = pathlib.Path(__file__).resolve().parents[2] / "tests" / "expected" / "tiny_families_greedy.json"
+CLOSE = 1e-3  # logits nearer than this may change places
+CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
 PROMPTS = [
     "Who is the king of France?",
@@ -40,8 +46,7 @@ def greedy(folder: pathlib.Path, prompts: list[str], steps: int) -> list[list[in
     """Greedy continuation of right-padded prompts, stopping each row at its end of turn."""
     session, tokenizer = _session(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = tokenizer.token_to_id("<|im_end|>")
-    template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-    rows = [tokenizer.encode(template.format(prompt), add_special_tokens=False).ids for prompt in prompts]
+    rows = [tokenizer.encode(CHAT.format(prompt), add_special_tokens=False).ids for prompt in prompts]
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
     for index, row in enumerate(rows):
@@ -82,6 +87,20 @@ def check_decoder(folder: pathlib.Path) -> str:
     if not 0 < ended < len(PROMPTS) or distinct < len(PROMPTS) - 1:
         raise AssertionError(f"{folder.name}: {ended} answers ended and {distinct} are distinct of {len(PROMPTS)}")
     return f"batched = single for {len(PROMPTS)} prompts, {ended} ended, {distinct} distinct"
+
+
+def check_recorded_decoder(folder: pathlib.Path) -> str:
+    """As any decoder, and greedy answers are those that the reference gave (`record_families.py`)."""
+    note = check_decoder(folder)
+    recorded = json.loads(EXPECTED.read_text(encoding="utf-8"))[folder.name]
+    session = DecoderSession(folder / "model.onnx")
+    steps = len(recorded[0]["greedy"])
+    for entry in recorded:
+        _, tokens = session.greedy([entry["ids"]], steps)
+        same = next((at for at in range(steps) if tokens[0, at] != entry["greedy"][at]), steps)
+        if same < steps and min(entry["margins"][: same + 1]) > CLOSE:
+            raise AssertionError(f"{folder.name}: {entry['ids']} continues with {tokens[0].tolist()}, not {entry['greedy']}")
+    return f"{note}; as the reference for {len(recorded)} prompts"
 
 
 def tokenize(folder: pathlib.Path, texts: list, limit: int) -> list[Encoding]:

@@ -1,7 +1,7 @@
 """The tiny decoder: two llama-like layers with grouped-query attention, in exactly the shape real exports have.
 
 The weights are random. What the tests need from them is that greedy answers depend on the prompt, are printable, and
-end by themselves some of the time; the bias of the language-model head (`_head_bias`) arranges the last two.
+end by themselves some of the time; the bias of the language-model head (`head_bias`) arranges the last two.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Shape:
 SHAPE = Shape()
 
 
-def _head_bias(tokenizer: Tokenizer, end_bias: float) -> np.ndarray:
+def head_bias(tokenizer: Tokenizer, end_bias: float) -> np.ndarray:
     """Keeps answers to printable ASCII, forbids the other specials, and lets the end of turn win now and then."""
     bias = np.zeros(tokenizer.get_vocab_size())
     for token, index in tokenizer.get_vocab().items():
@@ -122,7 +122,7 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
     # Embedding and head share their weights; the turn between them keeps the model from repeating its input for ever.
     last = graph.op("MatMul", [last, graph.normal("turn", (SHAPE.hidden, SHAPE.hidden), 1.0 / np.sqrt(SHAPE.hidden))])
     head = graph.op("MatMul", [last, graph.op("Transpose", [embedding], perm=[1, 0])])
-    graph.op("Add", [head, graph.weight("head.bias", _head_bias(tokenizer, end_bias))], output="logits")
+    graph.op("Add", [head, graph.weight("head.bias", head_bias(tokenizer, end_bias))], output="logits")
 
     graph.save(folder / "model.onnx")
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
