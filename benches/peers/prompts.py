@@ -71,6 +71,10 @@ class Prompts:
         path.write_text(json.dumps({"prompts": self.texts, "new_tokens": self.new_tokens}), encoding="utf-8")
         return path
 
+    def read(self, answers: list[dict]) -> list[Answer]:
+        """A worker's answers."""
+        return [Answer(**answer) for answer in answers]
+
     def write_data_set(self, folder: Path) -> Path:
         """The same questions as a SQuAD file in a registry of data sets, as poq reads it; returns the registry's folder."""
         folder = folder / f"{self.name}-{len(self)}"

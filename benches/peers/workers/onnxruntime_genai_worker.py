@@ -15,7 +15,9 @@ def load(options: dict) -> tuple[Pass, str]:
     onnxruntime_genai.disable_telemetry_events()
     tokenizer = Tokenizer.from_file(options["tokenizer"])
     padding = tokenizer.token_to_id(options["stop_tokens"][-1])
-    model = onnxruntime_genai.Model(options["genai_folder"])
+    if options["model"] not in options["genai_folders"]:
+        raise LookupError(f"`{options['model']}` is not exported")
+    model = onnxruntime_genai.Model(options["genai_folders"][options["model"]])
 
     def run(prompts: Prompts, batch_size: int) -> list[Answer]:
         def generate(rows: list[list[int]]) -> list[list[int]]:

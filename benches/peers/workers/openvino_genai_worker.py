@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from workers.generation import Answer, Prompts, answers, read_prompts, summarise
 from workers.serve import Pass, serve, versions
 
-# In GB: every key and value of 160 prompts of 230 tokens is a quarter of it, even in f32.
-CACHE_SIZE = 6
+# In GB, more than twice what the keys and values of 160 prompts and answers take, even in f32.
+CACHE_SIZE = 4
 WARM_UP_IDS = range(1000, 1100)
 
 
