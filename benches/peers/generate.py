@@ -180,13 +180,17 @@ def add_row(
         "same_texts_as_peer": same,
         "same_texts_as_transformers_f32": report.same_share(report.texts(own), exact),
     }
-    for record in (own, peer):
-        if wrong := sum(answer.tokens != own.inputs.new_tokens for answer in record.answers()):
-            found.problems[duel.name] = (
-                f"{record.contestant.describe()}: {wrong} of {len(own.inputs)} answers "
-                f"do not have {own.inputs.new_tokens} tokens"
-            )
+    problems = [wrong for record in (own, peer) if (wrong := wrong_lengths(record))]
     if duel.same_texts and not same >= SAME_TEXTS:
-        found.problems[duel.name] = f"{same:.1%} of the answers are the same text, {SAME_TEXTS:.0%} is needed"
+        problems.append(f"{same:.1%} of the answers are the same text, {SAME_TEXTS:.0%} is needed")
+    if problems:
+        found.problems[duel.name] = "; ".join(problems)
     row = entry(duel.name, own.rates(), peer.rates(), peer.contestant.describe(), own.inputs.unit, **more, peers=peers)
     found.entries.append(row)
+
+
+def wrong_lengths(record: Record) -> str:
+    """How many answers are not as long as they have to be, counted in tokens; nothing where all are."""
+    wanted = record.inputs.new_tokens
+    wrong = sum(answer.tokens != wanted for answer in record.answers())
+    return f"{record.contestant.describe()}: {wrong} of {len(record.inputs)} answers do not have {wanted} tokens" if wrong else ""

@@ -100,6 +100,7 @@ FLOAT32, BFLOAT16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
 EAGER = {"attention": "eager"}
 CACHED, NOT_CACHED = {"enable_prefix_caching": True}, {"enable_prefix_caching": False}
 LARGER_STEPS = {"max_num_batched_tokens": 1024}
+WHOLE_PROMPTS = {"dynamic_split_fuse": False, "max_num_batched_tokens": 4096}
 
 GENERATION_PEERS = (
     Peer(TRANSFORMERS, "f32", (8, 32, 64, 160), FLOAT32),
@@ -122,6 +123,13 @@ GENERATION_PEERS = (
         "the GGUF as it is, prefix caching, f32 arithmetic",
         (32, 160),
         {"scheduler": CACHED, "properties": F32},
+        "int4",
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "the GGUF as it is, prefix caching, prompts not split over steps",
+        (32, 160),
+        {"scheduler": CACHED | WHOLE_PROMPTS},
         "int4",
     ),
     Peer(OPENVINO_GENAI, "the GGUF as it is, no prefix caching", (64,), {"scheduler": NOT_CACHED}, "int4"),

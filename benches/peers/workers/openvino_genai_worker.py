@@ -1,7 +1,11 @@
 """OpenVINO GenAI's continuous batching from the GGUF file itself, with or without prefix caching.
 
-Cached prefixes outlive a call of `generate`. So that a pass does not find the prompts of the pass before it, every pass
-has a new pipeline, made off the clock and warmed up with a prompt that shares nothing with the inputs.
+Cached prefixes outlive a call of `generate`: a second pass over the same prompts is several times faster than the
+first, because nothing of them is left to compute. So every pass has a new pipeline, made off the clock and warmed up with
+a prompt that shares nothing with the inputs; within the pass it shares all it can.
+
+`max_num_seqs` bounds nothing while prompts are split over steps (`dynamic_split_fuse`, the default), so a batch size is
+also the number of prompts handed over at once.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ class Generate:
         self.pipeline: openvino_genai.ContinuousBatchingPipeline | None = None
 
     def prepare(self, batch_size: int) -> None:
-        """A pipeline with nothing in its cache that a pass could use, at most `batch_size` sequences at work."""
+        """A pipeline with nothing in its cache that a pass could use, for `batch_size` sequences at once."""
         self.pipeline = None
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.cache_size = CACHE_SIZE
@@ -42,7 +46,10 @@ class Generate:
 
     def __call__(self, prompts: Prompts, batch_size: int) -> list[Answer]:
         rows = [row.ids for row in self.tokenizer.encode_batch_fast(prompts.texts, add_special_tokens=False)]
-        return answers(self.tokenizer, self._generate(rows, prompts.new_tokens))
+        found: list[list[int]] = []
+        for begin in range(0, len(rows), batch_size):
+            found += self._generate(rows[begin : begin + batch_size], prompts.new_tokens)
+        return answers(self.tokenizer, found)
 
     def _generate(self, rows: list[list[int]], new_tokens: int) -> list[list[int]]:
         config = openvino_genai.GenerationConfig()
