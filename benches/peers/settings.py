@@ -98,6 +98,8 @@ TRANSFORMERS, LLAMA_CPP = "transformers_worker", "llama_cpp_worker"
 GENAI, OPENVINO_GENAI = "onnxruntime_genai_worker", "openvino_genai_worker"
 FLOAT32, BFLOAT16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
 EAGER = {"attention": "eager"}
+# Blocks enough for every key and value of 160 prompts and answers; small ones, so that a passage fills some.
+CONTINUOUS = {"attention": "paged|sdpa", "continuous": {"block_size": 32, "num_blocks": 1536, "max_batch_tokens": 256}}
 CACHED, NOT_CACHED = {"enable_prefix_caching": True}, {"enable_prefix_caching": False}
 LARGER_STEPS = {"max_num_batched_tokens": 1024}
 WHOLE_PROMPTS = {"dynamic_split_fuse": False, "max_num_batched_tokens": 4096}
@@ -105,8 +107,10 @@ WHOLE_PROMPTS = {"dynamic_split_fuse": False, "max_num_batched_tokens": 4096}
 GENERATION_PEERS = (
     Peer(TRANSFORMERS, "f32", (8, 32, 64, 160), FLOAT32),
     Peer(TRANSFORMERS, "f32, eager attention", (64,), FLOAT32 | EAGER),
+    Peer(TRANSFORMERS, "f32, continuous batching", (32, 160), FLOAT32 | CONTINUOUS),
     Peer(TRANSFORMERS, "bf16", (8, 32, 64, 160), BFLOAT16, "bf16"),
     Peer(TRANSFORMERS, "bf16, eager attention", (64,), BFLOAT16 | EAGER, "bf16"),
+    Peer(TRANSFORMERS, "bf16, continuous batching", (32, 160), BFLOAT16 | CONTINUOUS, "bf16"),
     Peer(LLAMA_CPP, "the GGUF as it is, longest common prefix reused", (1,), {"context": 512}, "int4"),
     Peer(GENAI, "poq's f32 graph", (8, 32, 64, 160), {"model": "smollm2_135m"}),
     Peer(GENAI, "poq's 4-bit graph", (8, 32, 64, 160), {"model": "smollm2_135m_int4"}, "int4"),
