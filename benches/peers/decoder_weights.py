@@ -1,4 +1,5 @@
-"""What the generating peers load: the GGUF file that poq's export is made from, and poq's own graphs for onnxruntime-genai.
+"""What the generating peers load: the GGUF file that poq's export is made from, an f16 copy of it, and poq's own graphs for
+onnxruntime-genai.
 
 onnxruntime-genai feeds ids, mask and cache, and nothing else. Our graph also asks at which position of each row the
 logits are wanted, so the copy made here works that position out from the mask: right-padded rows in the prompt pass,
@@ -10,6 +11,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import gguf
+import numpy as np
 import onnx
 from contest import Unavailable
 from onnx import helper
@@ -51,7 +54,30 @@ def worker_options(key: str, models: Path) -> dict:
     }
 
 
-def genai_folder(key: str, models: Path, gguf: Path, folder: Path) -> Path:
+def f16_copy(source: Path, target: Path) -> Path:
+    """The same weights and metadata without quantisation, for a reader that does not take over Q4_1 as it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name == "general.file_type":
+            writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+        elif field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(field.name, field.contents())
+        elif not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            writer.add_key_value(field.name, field.contents(), field.types[0])
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        plain = tensor.tensor_type == gguf.GGMLQuantizationType.F32
+        writer.add_tensor(tensor.name, values.astype(np.float32 if plain else np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def genai_folder(key: str, models: Path, weights: Path, folder: Path) -> Path:
     """A folder that onnxruntime-genai opens: our graph without its extra input, and a configuration."""
     model = registered(key, models)
     folder = folder / key
@@ -62,7 +88,7 @@ def genai_folder(key: str, models: Path, gguf: Path, folder: Path) -> Path:
     onnx.save(graph, folder / "model.onnx")
     shutil.copyfile(models / key / "tokenizer.json", folder / "tokenizer.json")
     try:
-        file = GgufFile(gguf)
+        file = GgufFile(weights)
         dimensions = Dimensions.read(file, file.require("general.architecture"))
     except GgufError as error:
         raise Unavailable(f"`{key}`: {error}") from error

@@ -60,6 +60,7 @@ DUELS = (
     Duel("generate_vs_onnxruntime_genai", GENAI, "f32", "f32", same_texts=True),
     Duel("generate_int4_vs_onnxruntime_genai", GENAI, "int4", "int4"),
     Duel("generate_vs_openvino_genai", OPENVINO_GENAI),
+    Duel("generate_f32_vs_openvino_genai", OPENVINO_GENAI, "f32", "f32"),
 )
 NAMES = tuple(duel.name for duel in DUELS)
 
@@ -109,12 +110,13 @@ def race(duels: Sequence[Duel], bench: Bench, found: Measured) -> None:
 def worker_options(bench: Bench, peers: Sequence[Peer]) -> dict:
     """What every worker is told. Raises Unavailable when the weights cannot be had."""
     options = decoder_weights.worker_options(DECODER, bench.models)
+    original = Path(options["gguf"])
+    if any(peer.module == OPENVINO_GENAI for peer in peers):
+        options["gguf_f16"] = str(decoder_weights.f16_copy(original, bench.out / "weights/f16.gguf"))
     folders = {}
     for key in {peer.options["model"] for peer in peers if peer.module == GENAI}:
         try:
-            folders[key] = str(
-                decoder_weights.genai_folder(key, bench.models, Path(options["gguf"]), bench.out / "weights/genai")
-            )
+            folders[key] = str(decoder_weights.genai_folder(key, bench.models, original, bench.out / "weights/genai"))
         except Unavailable as refusal:
             say(f"no graph for onnxruntime-genai: {refusal}")
     return options | {"genai_folders": folders}

@@ -131,6 +131,19 @@ GENERATION_PEERS = (
     ),
     Peer(
         OPENVINO_GENAI,
+        "f16 copy of the GGUF, prefix caching, bf16 arithmetic",
+        (32, 160),
+        {"weights": "gguf_f16", "scheduler": CACHED, "properties": BF16},
+        "bf16",
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "f16 copy of the GGUF, prefix caching, f32 arithmetic",
+        (32, 160),
+        {"weights": "gguf_f16", "scheduler": CACHED, "properties": F32},
+    ),
+    Peer(
+        OPENVINO_GENAI,
         "the GGUF as it is, prefix caching, prompts not split over steps",
         (32, 160),
         {"scheduler": CACHED | WHOLE_PROMPTS},

@@ -1,4 +1,4 @@
-"""OpenVINO GenAI's continuous batching from the GGUF file itself, with or without prefix caching.
+"""OpenVINO GenAI's continuous batching from a GGUF file, with or without prefix caching.
 
 Cached prefixes outlive a call of `generate`: a second pass over the same prompts is several times faster than the
 first, because nothing of them is left to compute. So every pass has a new pipeline, made off the clock and warmed up with
@@ -40,8 +40,9 @@ class Generate:
         scheduler.max_num_seqs = batch_size
         for name, value in self.options["scheduler"].items():
             setattr(scheduler, name, value)
+        weights = self.options[self.options.get("weights", "gguf")]
         properties = self.options.get("properties", {})
-        self.pipeline = openvino_genai.ContinuousBatchingPipeline(self.options["gguf"], scheduler, "CPU", properties)
+        self.pipeline = openvino_genai.ContinuousBatchingPipeline(weights, scheduler, "CPU", properties)
         self._generate([list(WARM_UP_IDS)], 8)
 
     def __call__(self, prompts: Prompts, batch_size: int) -> list[Answer]:
