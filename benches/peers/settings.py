@@ -94,7 +94,8 @@ PASSAGE_WORDS = 80
 # Share of prompts that two f32 tools must answer alike, word for word.
 SAME_TEXTS = 0.9
 
-TRANSFORMERS, LLAMA_CPP = "transformers_worker", "llama_cpp_worker"
+TRANSFORMERS = "transformers_worker"
+LLAMA_CPP, LLAMA_CPP_BATCH = "llama_cpp_worker", "llama_cpp_batch_worker"
 GENAI, OPENVINO_GENAI = "onnxruntime_genai_worker", "openvino_genai_worker"
 FLOAT32, BFLOAT16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
 EAGER = {"attention": "eager"}
@@ -105,27 +106,28 @@ LARGER_STEPS = {"max_num_batched_tokens": 1024}
 WHOLE_PROMPTS = {"dynamic_split_fuse": False, "max_num_batched_tokens": 4096}
 
 GENERATION_PEERS = (
-    Peer(TRANSFORMERS, "f32", (8, 32, 64, 160), FLOAT32),
-    Peer(TRANSFORMERS, "f32, eager attention", (64,), FLOAT32 | EAGER),
-    Peer(TRANSFORMERS, "f32, continuous batching", (32, 160), FLOAT32 | CONTINUOUS),
-    Peer(TRANSFORMERS, "bf16", (8, 32, 64, 160), BFLOAT16, "bf16"),
-    Peer(TRANSFORMERS, "bf16, eager attention", (64,), BFLOAT16 | EAGER, "bf16"),
-    Peer(TRANSFORMERS, "bf16, continuous batching", (32, 160), BFLOAT16 | CONTINUOUS, "bf16"),
+    Peer(TRANSFORMERS, "f32", (8, 32, 160), FLOAT32),
+    Peer(TRANSFORMERS, "f32, eager attention", (32,), FLOAT32 | EAGER),
+    Peer(TRANSFORMERS, "f32, continuous batching", (160,), FLOAT32 | CONTINUOUS),
+    Peer(TRANSFORMERS, "bf16", (8, 32, 160), BFLOAT16, "bf16"),
+    Peer(TRANSFORMERS, "bf16, eager attention", (32,), BFLOAT16 | EAGER, "bf16"),
+    Peer(TRANSFORMERS, "bf16, continuous batching", (160,), BFLOAT16 | CONTINUOUS, "bf16"),
     Peer(LLAMA_CPP, "the GGUF as it is, longest common prefix reused", (1,), {"context": 512}, "int4"),
-    Peer(GENAI, "poq's f32 graph", (8, 32, 64, 160), {"model": "smollm2_135m"}),
-    Peer(GENAI, "poq's 4-bit graph", (8, 32, 64, 160), {"model": "smollm2_135m_int4"}, "int4"),
-    Peer(OPENVINO_GENAI, "the GGUF as it is, prefix caching", (8, 32, 64, 160), {"scheduler": CACHED}, "int4"),
+    Peer(LLAMA_CPP_BATCH, "the GGUF as it is, C interface", (8, 16, 32), {"context": 512}, "int4"),
+    Peer(GENAI, "poq's f32 graph", (8, 32, 64), {"model": "smollm2_135m"}),
+    Peer(GENAI, "poq's 4-bit graph", (8, 32, 64), {"model": "smollm2_135m_int4"}, "int4"),
+    Peer(OPENVINO_GENAI, "the GGUF as it is, prefix caching", (8, 32, 160), {"scheduler": CACHED}, "int4"),
     Peer(
         OPENVINO_GENAI,
         "the GGUF as it is, prefix caching, 1024 tokens per step",
-        (32, 160),
+        (160,),
         {"scheduler": CACHED | LARGER_STEPS},
         "int4",
     ),
     Peer(
         OPENVINO_GENAI,
         "the GGUF as it is, prefix caching, f32 arithmetic",
-        (32, 160),
+        (160,),
         {"scheduler": CACHED, "properties": F32},
         "int4",
     ),
@@ -145,9 +147,9 @@ GENERATION_PEERS = (
     Peer(
         OPENVINO_GENAI,
         "the GGUF as it is, prefix caching, prompts not split over steps",
-        (32, 160),
+        (160,),
         {"scheduler": CACHED | WHOLE_PROMPTS},
         "int4",
     ),
-    Peer(OPENVINO_GENAI, "the GGUF as it is, no prefix caching", (64,), {"scheduler": NOT_CACHED}, "int4"),
+    Peer(OPENVINO_GENAI, "the GGUF as it is, no prefix caching", (160,), {"scheduler": NOT_CACHED}, "int4"),
 )
