@@ -1,5 +1,5 @@
-"""What the generating peers load: the GGUF file that poq's export is made from, an f16 copy of it, and poq's own graphs for
-onnxruntime-genai.
+"""What the generating peers load: the GGUF file that poq's export is made from, an f16 copy of it, and poq's own graphs
+for onnxruntime-genai.
 
 onnxruntime-genai feeds ids, mask and cache, and nothing else. Our graph also asks at which position of each row the
 logits are wanted, so the copy made here works that position out from the mask: right-padded rows in the prompt pass,
@@ -99,7 +99,7 @@ def genai_folder(key: str, models: Path, weights: Path, folder: Path) -> Path:
 
 
 def compute_position(graph: onnx.GraphProto) -> None:
-    """Turn the input `logits_index` into a value: the last token of each row of a prompt, the only one of a decode step."""
+    """Turn the input `logits_index` into a value: each row's last token in a prompt, its only one in a decode step."""
     wanted = next(value for value in graph.input if value.name == POSITION)
     graph.input.remove(wanted)
     constants = {"axis": [1], "one": [1]}

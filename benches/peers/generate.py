@@ -197,4 +197,6 @@ def wrong_lengths(record: Record) -> str:
     """How many answers are not as long as they have to be, counted in tokens; nothing where all are."""
     wanted = record.inputs.new_tokens
     wrong = sum(answer.tokens != wanted for answer in record.answers())
-    return f"{record.contestant.describe()}: {wrong} of {len(record.inputs)} answers do not have {wanted} tokens" if wrong else ""
+    if not wrong:
+        return ""
+    return f"{record.contestant.describe()}: {wrong} of {len(record.inputs)} answers do not have {wanted} tokens"

@@ -76,7 +76,7 @@ class Prompts:
         return [Answer(**answer) for answer in answers]
 
     def write_data_set(self, folder: Path) -> Path:
-        """The same questions as a SQuAD file in a registry of data sets, as poq reads it; returns the registry's folder."""
+        """The same questions as a SQuAD file in a registry of data sets, as poq reads it; returns its folder."""
         folder = folder / f"{self.name}-{len(self)}"
         folder.mkdir(parents=True, exist_ok=True)
         paragraphs: dict[str, list[dict]] = {}
@@ -90,7 +90,8 @@ class Prompts:
         (folder / "squad.json").write_text(json.dumps(squad, ensure_ascii=False), encoding="utf-8")
         entry = {"key": DATA_SET, "format": "squad", "task_type": "qa", "path": "squad.json"}
         entry |= {"licence": "MIT OR Apache-2.0", "source": "cut from quick_squad by bench-peers", "version": "1"}
-        lines = ["schema_version = 1", "[[dataset]]", *(f"{name} = {json.dumps(value)}" for name, value in entry.items())]
+        fields = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+        lines = ["schema_version = 1", "[[dataset]]", *fields]
         (folder / "registry.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return folder
 

@@ -77,7 +77,7 @@ CROSS_ENCODER_PEERS = (
 # The peer of the reduced rows and the origin of the reference scores: what `encode` and `predict` do unasked.
 DEFAULT_PEER = (TORCH, 32)
 
-# Generation: SmolLM2-135M-Instruct from one 4-bit GGUF file, questions on passages, greedy, as many new tokens for everybody.
+# Generation: SmolLM2-135M-Instruct from one 4-bit GGUF file, questions on passages, greedy, answers of one length.
 # What the peers load is the artifact of this model; ours are whichever of the variants the registry has.
 DECODER = "smollm2_135m"
 OUR_DECODERS = {"smollm2_135m": "f32", "smollm2_135m_int8": "int8", "smollm2_135m_int4": "int4"}

@@ -1,7 +1,7 @@
 """llama.cpp through the C interface that llama-cpp-python passes on: several prompts decoded together, prefixes shared.
 
-No part of llama-cpp-python's own interface does this. It is what a determined user could write, and shows how much of the
-other row is llama.cpp and how much is one prompt after another.
+No part of llama-cpp-python's own interface does this. It is what a determined user could write, and shows how much of
+the other row is llama.cpp and how much is one prompt after another.
 """
 
 from __future__ import annotations
