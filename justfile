@@ -63,7 +63,7 @@ bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 
 # Measure poq against Python tools on the same weights and inputs; brings torch (about 6 GB)
-# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --out DIR)
+# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --prompts N, --new-tokens N, --out DIR)
 bench-peers *FLAGS: (export "--pool" "quick") (export "--pool" "bench") (runtime "openvino") peers-environment
     cargo build --release --locked
     PYTHONPATH=export .venv/peers/bin/python benches/peers/run.py {{FLAGS}}
@@ -73,7 +73,7 @@ peers-environment:
     #!/usr/bin/env bash
     set -euo pipefail
     stamp=.venv/peers/requirements.txt
-    wanted=$(cat benches/peers/requirements.txt benches/peers/requirements-onnx.txt)
+    wanted=$(cat benches/peers/requirements*.txt)
     if [[ "$wanted" != "$(cat "$stamp" 2>/dev/null || true)" ]]; then
         echo "just: installing benches/peers/requirements.txt into .venv/peers" >&2
         python3 -m venv .venv/peers
@@ -81,6 +81,9 @@ peers-environment:
         "${pip[@]}" -r benches/peers/requirements.txt
         rm -rf .venv/peers-onnx
         "${pip[@]}" --no-deps --target .venv/peers-onnx -r benches/peers/requirements-onnx.txt
+        echo "just: building llama-cpp-python, which takes some minutes" >&2
+        "${pip[@]}" -r benches/peers/requirements-llama.txt ||
+            echo "just: llama-cpp-python does not build here; generate_vs_llama_cpp will be missing" >&2
         printf '%s\n' "$wanted" > "$stamp"
     fi
 

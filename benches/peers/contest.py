@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from inputs import Pairs
 from scipy.stats import spearmanr
 from talk import say
 
@@ -23,12 +23,42 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Pass:
-    """One timed pass over all pairs: seconds on the contestant's own clock, and a score per pair."""
+    """One timed pass over all inputs: seconds on the contestant's own clock, and what it answered.
+
+    That is a score per pair, an answer per prompt, or what a table holds.
+    """
 
     seconds: float
-    scores: np.ndarray
+    answers: Any
     # Seconds of the whole command, where the pass was one.
     command_seconds: float | None = None
+
+
+class Inputs(Protocol):
+    """What every contestant is given."""
+
+    name: str
+    # Of a rate.
+    unit: str
+
+    def __len__(self) -> int:
+        """Pairs or prompts."""
+
+    @property
+    def units(self) -> int:
+        """How much work a pass is, in what the rate counts."""
+
+    def describe(self) -> str:
+        """The same in words."""
+
+    def head(self, count: int, name: str) -> Inputs:
+        """The first ones."""
+
+    def write(self, folder: Path) -> Path:
+        """The file the workers read."""
+
+    def read(self, answers: list) -> Any:
+        """A worker's answers."""
 
 
 class Contestant(Protocol):
@@ -39,10 +69,10 @@ class Contestant(Protocol):
     def describe(self) -> str:
         """Tool, version and settings."""
 
-    def warm_up(self, pairs: Pairs) -> None:
+    def warm_up(self, inputs: Inputs) -> None:
         """Whatever the contestant may do before its first timed pass. Raises Unavailable."""
 
-    def timed_pass(self, pairs: Pairs) -> Pass:
+    def timed_pass(self, inputs: Inputs) -> Pass:
         """Do it once. Raises Unavailable."""
 
 
@@ -52,41 +82,41 @@ Watch = Callable[[Contestant], AbstractContextManager[None]]
 
 @dataclass(eq=False)
 class Record:
-    """Everything measured of one contestant on one input."""
+    """Everything measured of one contestant on one set of inputs."""
 
     contestant: Contestant
-    pairs: Pairs
+    inputs: Inputs
     passes: list[Pass] = field(default_factory=list)
 
     def rates(self) -> list[float]:
-        """Pairs per second of every repeat."""
-        return [len(self.pairs) / found.seconds for found in self.passes]
+        """Units of work per second of every repeat."""
+        return [self.inputs.units / found.seconds for found in self.passes]
 
     def median(self) -> float:
-        """Pairs per second."""
+        """Units of work per second."""
         return statistics.median(self.rates())
 
     def command_seconds(self) -> float:
         """Of the whole command, median; only where a pass is a command."""
         return statistics.median(found.command_seconds for found in self.passes)
 
-    def scores(self) -> np.ndarray:
+    def answers(self) -> Any:
         """Of the last pass."""
-        return self.passes[-1].scores
+        return self.passes[-1].answers
 
     def difference_to(self, other: Record) -> float:
-        """Largest absolute difference of a pair's score."""
-        return float(np.abs(self.scores() - other.scores()).max())
+        """Largest absolute difference of a pair's score, where the answers are scores."""
+        return float(np.abs(self.answers() - other.answers()).max())
 
     def spearman_with(self, other: Record) -> float:
         """Rank correlation of the scores."""
-        return float(spearmanr(self.scores(), other.scores()).statistic)
+        return float(spearmanr(self.answers(), other.answers()).statistic)
 
 
 class Screening:
     """One pass of everybody on a sample, and why some did not take part."""
 
-    def __init__(self, sample: Pairs) -> None:
+    def __init__(self, sample: Inputs) -> None:
         self.sample = sample
         self.records: dict[Contestant, Record] = {}
         self.refusals: dict[str, str] = {}
@@ -102,7 +132,7 @@ class Screening:
                 self.refuse(contestant, str(refusal))
                 continue
             self.records[contestant] = record
-            say(f"{contestant.describe()}: {record.median():.1f} pairs/s on {len(self.sample)} pairs")
+            say(f"{contestant.describe()}: {record.median():.1f} {self.sample.unit} on {self.sample.describe()}")
 
     def refuse(self, contestant: Contestant, reason: str) -> None:
         """Note why a contestant cannot be in the repeats."""
@@ -118,13 +148,15 @@ class Screening:
         raise Unavailable("; ".join(dict.fromkeys(reasons)))
 
 
-def alternate(contestants: Sequence[Contestant], pairs: Pairs, repeats: int, watch: Watch) -> dict[Contestant, Record]:
+def alternate(
+    contestants: Sequence[Contestant], inputs: Inputs, repeats: int, watch: Watch
+) -> dict[Contestant, Record]:
     """Everybody once, then everybody again: what the machine does meanwhile hits all of them alike."""
-    records = {contestant: Record(contestant, pairs) for contestant in contestants}
+    records = {contestant: Record(contestant, inputs) for contestant in contestants}
     for repeat in range(repeats):
         for contestant, record in records.items():
             with watch(contestant):
-                record.passes.append(contestant.timed_pass(pairs))
+                record.passes.append(contestant.timed_pass(inputs))
         rates = ", ".join(f"{record.rates()[-1]:.1f}" for record in records.values())
-        say(f"{pairs.name}, repeat {repeat + 1} of {repeats}: {rates} pairs/s")
+        say(f"{inputs.name}, repeat {repeat + 1} of {repeats}: {rates} {inputs.unit}")
     return records

@@ -39,7 +39,7 @@ def repeats(
     title: str, records: dict[Contestant, Record], default: PeerContestant, exact: Record, tokenizer: str
 ) -> str:
     """The paired repeats on one set of pairs; `exact` are our own f32 scores."""
-    pairs = exact.pairs
+    pairs = exact.inputs
     rows = []
     for contestant, record in records.items():
         low, high = span(record.rates())

@@ -157,7 +157,7 @@ def add_row(
     more = {
         "ours_tool": few.ours.describe(),
         "ours_command_seconds": round(ours.command_seconds(), 4),
-        "pairs": len(ours.pairs),
+        "pairs": len(ours.inputs),
         "scores_compared_with": against.contestant.describe(),
         "score_difference_largest": ours.difference_to(against),
         "spearman": ours.spearman_with(against),

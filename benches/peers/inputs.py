@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from settings import DATASETS
 from tokenizers import Tokenizer
 
@@ -43,9 +44,19 @@ class Pairs:
     references: list[str]
     outputs: list[str]
     models_per_reference: int = 1
+    unit = "pairs/s"
 
     def __len__(self) -> int:
         return len(self.references)
+
+    @property
+    def units(self) -> int:
+        """Pairs."""
+        return len(self)
+
+    def describe(self) -> str:
+        """How many there are."""
+        return f"{len(self)} pairs"
 
     def row_ids(self) -> list[tuple[str, str]]:
         """(task, model) of every pair, as poq is given them."""
@@ -66,6 +77,10 @@ class Pairs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"references": self.references, "outputs": self.outputs}), encoding="utf-8")
         return path
+
+    def read(self, answers: list) -> np.ndarray:
+        """A worker's scores."""
+        return np.array(answers)
 
 
 @dataclass(frozen=True)

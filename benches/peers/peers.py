@@ -12,10 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
 import psutil
-from contest import Contestant, Pass, Unavailable
-from inputs import Pairs
+from contest import Contestant, Inputs, Pass, Unavailable
 from settings import PEERS, Peer
 from talk import say
 
@@ -56,7 +54,7 @@ class Worker:
             self.process.stdin.flush()
         answer = self._answer()
         time.sleep(SETTLE_SECONDS)
-        return Pass(answer["seconds"], np.array(answer["scores"]))
+        return Pass(answer["seconds"], answer["answers"])
 
     def _answer(self) -> dict:
         if self._refusal is None:
@@ -88,11 +86,11 @@ def stop(workers: Iterable[Worker]) -> None:
 class PeerContestant:
     """A worker at one batch size."""
 
-    def __init__(self, peer: Peer, worker: Worker, batch_size: int, inputs: Path) -> None:
+    def __init__(self, peer: Peer, worker: Worker, batch_size: int, folder: Path) -> None:
         self.peer = peer
         self.worker = worker
         self.batch_size = batch_size
-        self.inputs = inputs
+        self.folder = folder
         self.precision = peer.precision
 
     def describe(self) -> str:
@@ -102,17 +100,18 @@ class PeerContestant:
             tools = self.peer.module.removesuffix("_worker").replace("_", "-")
         return f"{tools}; {self.peer.description}, batch {self.batch_size}"
 
-    def warm_up(self, pairs: Pairs) -> None:
-        self.timed_pass(pairs)
+    def warm_up(self, inputs: Inputs) -> None:
+        self.timed_pass(inputs)
 
-    def timed_pass(self, pairs: Pairs) -> Pass:
-        return self.worker.timed_pass(pairs.write(self.inputs), self.batch_size)
+    def timed_pass(self, inputs: Inputs) -> Pass:
+        found = self.worker.timed_pass(inputs.write(self.folder), self.batch_size)
+        return Pass(found.seconds, inputs.read(found.answers))
 
 
 class Team:
     """The workers of one row, started together and stopped together."""
 
-    def __init__(self, peers: Sequence[Peer], options: dict, logs: Path, inputs: Path) -> None:
+    def __init__(self, peers: Sequence[Peer], options: dict, logs: Path, folder: Path) -> None:
         self.workers: list[Worker] = []
         self.contestants: list[PeerContestant] = []
         self.idle_share = 0.0
@@ -120,7 +119,7 @@ class Team:
             log = logs / f"{index}-{peer.module}.log"
             worker = Worker(peer.module, options | peer.options, log, peer.overlay)
             self.workers.append(worker)
-            self.contestants += [PeerContestant(peer, worker, size, inputs) for size in peer.batch_sizes]
+            self.contestants += [PeerContestant(peer, worker, size, folder) for size in peer.batch_sizes]
 
     def __enter__(self) -> Team:
         for worker in self.workers:

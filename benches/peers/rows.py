@@ -22,6 +22,8 @@ class Bench:
     repeats: int
     pairs: int
     rows: int
+    prompts: int
+    new_tokens: int
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """`just bench-peers`: measure poq against Python tools, on the same weights and the same inputs.
 
-    python benches/peers/run.py [--only NAME …] [--repeats N] [--pairs N] [--rows N] [--out DIR]
+    python benches/peers/run.py [--only NAME …] [--repeats N] [--pairs N] [--rows N]
+                                [--prompts N] [--new-tokens N] [--out DIR]
 
 Writes DIR/peers.json and DIR/RESULTS.md; when everything was measured at full size, benches/RESULTS.md instead.
 Exit code 1 if a row could not be measured, or if scores that must agree do not.
@@ -17,6 +18,8 @@ from pathlib import Path
 import results
 from encoders import BI_ENCODERS, CROSS_ENCODERS
 from encoders import measure as measure_encoders
+from generate import NAMES as GENERATE_NAMES
+from generate import measure as measure_generation
 from ours import Engine
 from rows import Bench, Measured
 from settings import REPOSITORY, RESULTS_TABLE
@@ -24,8 +27,9 @@ from tables import NAMES as TABLE_NAMES
 from tables import measure as measure_tables
 from talk import say
 
-NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *TABLE_NAMES)
-REPEATS, PAIRS, ROWS = 5, 700, 1_000_000
+NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *GENERATE_NAMES, *TABLE_NAMES)
+REPEATS = 5
+FULL_SIZE = PAIRS, ROWS, PROMPTS, NEW_TOKENS = 700, 1_000_000, 160, 49
 
 
 def main() -> int:
@@ -37,15 +41,17 @@ def main() -> int:
     models = arguments.models.resolve()
     engine = Engine(arguments.poq.resolve(), models, out / "runs")
     only = frozenset(arguments.only)
-    bench = Bench(engine, models, out, only, arguments.repeats, arguments.pairs, arguments.rows)
+    size = (arguments.pairs, arguments.rows, arguments.prompts, arguments.new_tokens)
+    bench = Bench(engine, models, out, only, arguments.repeats, *size)
     facts |= {"poq": f"{engine.version}, {results.commit()}", "repeats": str(bench.repeats)}
-    complete = (bench.only, bench.pairs, bench.rows) == (frozenset(NAMES), PAIRS, ROWS) and bench.repeats >= REPEATS
+    complete = (bench.only, size) == (frozenset(NAMES), FULL_SIZE) and bench.repeats >= REPEATS
     target = RESULTS_TABLE if complete else out / "RESULTS.md"
     command = shlex.join(["just", "bench-peers", *sys.argv[1:]])
     total = Measured()
     for names, measure in (
         (BI_ENCODERS.names.values(), lambda: measure_encoders(BI_ENCODERS, bench)),
         (CROSS_ENCODERS.names.values(), lambda: measure_encoders(CROSS_ENCODERS, bench)),
+        (GENERATE_NAMES, lambda: measure_generation(bench)),
         (TABLE_NAMES, lambda: measure_tables(bench)),
     ):
         if bench.only.isdisjoint(names):
@@ -73,6 +79,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--repeats", type=positive, default=REPEATS, help="paired repeats (default: %(default)s)")
     add("--pairs", type=positive, default=PAIRS, help="pairs of the evaluator rows (default: %(default)s)")
     add("--rows", type=positive, default=ROWS, help="rows of the table that is loaded (default: %(default)s)")
+    add("--prompts", type=positive, default=PROMPTS, help="prompts of the generation rows (default: %(default)s)")
+    add("--new-tokens", type=positive, default=NEW_TOKENS, help="tokens of an answer there (default: %(default)s)")
     add("--out", type=Path, default=REPOSITORY / "results/bench", help="where peers.json goes (default: results/bench)")
     add("--poq", type=Path, default=REPOSITORY / "target/release/poq", help="the binary (default: target/release/poq)")
     add("--models", type=Path, default=REPOSITORY / "models", help="registry and exported models (default: models)")

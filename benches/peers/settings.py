@@ -76,3 +76,80 @@ CROSS_ENCODER_PEERS = (
 )
 # The peer of the reduced rows and the origin of the reference scores: what `encode` and `predict` do unasked.
 DEFAULT_PEER = (TORCH, 32)
+
+# Generation: SmolLM2-135M-Instruct from one 4-bit GGUF file, questions on passages, greedy, answers of one length.
+# What the peers load is the artifact of this model; ours are whichever of the variants the registry has.
+DECODER = "smollm2_135m"
+OUR_DECODERS = {"smollm2_135m": "f32", "smollm2_135m_int8": "int8", "smollm2_135m_int4": "int4"}
+OUR_BATCH_SIZES = (8, 16, 32, 64)
+# Beside these `[generation]` has its defaults.
+GENERATION = {"temperature": 0}
+# The default `generation.qa_prompt` of src/settings.rs; what poq rendered is compared with what the peers were given.
+QA_PROMPT = (
+    "Answer the question with a short phrase taken from the passage.\n\nPassage: {context}\n\nQuestion: {question}"
+)
+QUESTIONS_PER_PASSAGE = 5
+# Makes prompts of 177 tokens on average, 150 to 213.
+PASSAGE_WORDS = 80
+# Share of prompts that two f32 tools must answer alike, word for word.
+SAME_TEXTS = 0.9
+
+TRANSFORMERS = "transformers_worker"
+LLAMA_CPP, LLAMA_CPP_BATCH = "llama_cpp_worker", "llama_cpp_batch_worker"
+GENAI, OPENVINO_GENAI = "onnxruntime_genai_worker", "openvino_genai_worker"
+FLOAT32, BFLOAT16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
+EAGER = {"attention": "eager"}
+# Blocks enough for every key and value of 160 prompts and answers; small ones, so that a passage fills some.
+CONTINUOUS = {"attention": "paged|sdpa", "continuous": {"block_size": 32, "num_blocks": 1536, "max_batch_tokens": 256}}
+CACHED, NOT_CACHED = {"enable_prefix_caching": True}, {"enable_prefix_caching": False}
+LARGER_STEPS = {"max_num_batched_tokens": 1024}
+WHOLE_PROMPTS = {"dynamic_split_fuse": False, "max_num_batched_tokens": 4096}
+
+GENERATION_PEERS = (
+    Peer(TRANSFORMERS, "f32", (8, 32, 160), FLOAT32),
+    Peer(TRANSFORMERS, "f32, eager attention", (32,), FLOAT32 | EAGER),
+    Peer(TRANSFORMERS, "f32, continuous batching", (160,), FLOAT32 | CONTINUOUS),
+    Peer(TRANSFORMERS, "bf16", (8, 32, 160), BFLOAT16, "bf16"),
+    Peer(TRANSFORMERS, "bf16, eager attention", (32,), BFLOAT16 | EAGER, "bf16"),
+    Peer(TRANSFORMERS, "bf16, continuous batching", (160,), BFLOAT16 | CONTINUOUS, "bf16"),
+    Peer(LLAMA_CPP, "the GGUF as it is, longest common prefix reused", (1,), {"context": 512}, "int4"),
+    Peer(LLAMA_CPP_BATCH, "the GGUF as it is, C interface", (8, 16, 32), {"context": 512}, "int4"),
+    Peer(GENAI, "poq's f32 graph", (8, 32, 64), {"model": "smollm2_135m"}),
+    Peer(GENAI, "poq's 4-bit graph", (8, 32, 64), {"model": "smollm2_135m_int4"}, "int4"),
+    Peer(OPENVINO_GENAI, "the GGUF as it is, prefix caching", (8, 32, 160), {"scheduler": CACHED}, "int4"),
+    Peer(
+        OPENVINO_GENAI,
+        "the GGUF as it is, prefix caching, 1024 tokens per step",
+        (160,),
+        {"scheduler": CACHED | LARGER_STEPS},
+        "int4",
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "the GGUF as it is, prefix caching, f32 arithmetic",
+        (160,),
+        {"scheduler": CACHED, "properties": F32},
+        "int4",
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "f16 copy of the GGUF, prefix caching, bf16 arithmetic",
+        (32, 160),
+        {"weights": "gguf_f16", "scheduler": CACHED, "properties": BF16},
+        "bf16",
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "f16 copy of the GGUF, prefix caching, f32 arithmetic",
+        (32, 160),
+        {"weights": "gguf_f16", "scheduler": CACHED, "properties": F32},
+    ),
+    Peer(
+        OPENVINO_GENAI,
+        "the GGUF as it is, prefix caching, prompts not split over steps",
+        (160,),
+        {"scheduler": CACHED | WHOLE_PROMPTS},
+        "int4",
+    ),
+    Peer(OPENVINO_GENAI, "the GGUF as it is, no prefix caching", (160,), {"scheduler": NOT_CACHED}, "int4"),
+)

@@ -50,7 +50,7 @@ def measure(bench: Bench) -> Measured:
     except Unavailable as refusal:
         found.problems[NAME] = str(refusal)
         return found
-    seen = [reader.passes[-1].scores for reader in readers]
+    seen = [reader.passes[-1].answers for reader in readers]
     if any(not all(map(math.isclose, seen[0], other)) for other in seen[1:]):
         found.problems[NAME] = f"the readers do not find the same table: {[list(one) for one in seen]}"
     more = {

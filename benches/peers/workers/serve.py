@@ -1,7 +1,8 @@
 """The worker's side of a timed pass: load once, then answer one request per line until the input ends.
 
 A worker module calls `serve(load)`. Its `load(options)` returns a function that does a whole pass, and says which
-packages did it. Only that function is on the clock: reading the inputs and sending the scores are not.
+packages did it. Only that function is on the clock: reading the inputs and sending the answers are not, nor is
+the function's own `prepare(batch_size)`, where it has one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def read_pairs(path: str) -> tuple[list[str], list[str]]:
 def serve(
     load: Callable[[dict], tuple[Pass, str]],
     read: Callable[[str], Any] = read_pairs,
-    summarise: Callable[[Any], list[float]] = list,
+    summarise: Callable[[Any], list] = list,
 ) -> None:
     """Load with the options in the first argument and serve requests; whatever goes wrong is the answer."""
     answers = os.fdopen(os.dup(1), "w")
@@ -54,13 +55,15 @@ def serve(
         inputs = read(request["inputs"])
         gc.collect()
         try:
+            if hasattr(run, "prepare"):
+                run.prepare(request["batch_size"])
             begin = time.perf_counter()
             result = run(inputs, request["batch_size"])
             seconds = time.perf_counter() - begin
         except Exception as error:  # likewise
             answer({"failed": reason(error)})
             raise
-        answer({"seconds": seconds, "scores": summarise(result)})
+        answer({"seconds": seconds, "answers": summarise(result)})
         del result
 
 
