@@ -26,6 +26,7 @@ from tokenizers import Tokenizer
 from weights import write_json
 
 POSITION = "logits_index"
+PLACEMENT = ("position_ids", "attention_bias")
 
 
 def registered(key: str, models: Path) -> Model:
@@ -99,14 +100,20 @@ def genai_folder(key: str, models: Path, weights: Path, folder: Path) -> Path:
 
 
 def compute_position(graph: onnx.GraphProto) -> None:
-    """Turn the input `logits_index` into a value: each row's last token in a prompt, its only one in a decode step."""
-    wanted = next(value for value in graph.input if value.name == POSITION)
-    graph.input.remove(wanted)
+    """Turn the input `logits_index` into a value: each row's last token in a prompt, its only one in a decode step.
+
+    What tells several prompts of a row apart goes: there is one prompt to a row.
+    """
+    for value in [value for value in graph.input if value.name in (POSITION, *PLACEMENT)]:
+        graph.input.remove(value)
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = "" if name in PLACEMENT else name
     constants = {"axis": [1], "one": [1]}
     for name, values in constants.items():
         graph.initializer.append(helper.make_tensor(f"position.{name}", onnx.TensorProto.INT64, [1], values))
     nodes = [
-        helper.make_node("ReduceSum", ["attention_mask", "position.axis"], ["position.counts"], keepdims=0),
+        helper.make_node("ReduceSum", ["attention_mask", "position.axis"], ["position.counts"], keepdims=1),
         helper.make_node("Shape", ["input_ids"], ["position.width"], start=1, end=2),
         helper.make_node("Min", ["position.counts", "position.width"], ["position.tokens"]),
         helper.make_node("Sub", ["position.tokens", "position.one"], [POSITION]),

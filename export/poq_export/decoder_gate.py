@@ -1,12 +1,13 @@
 """The parity gate for decoders: an exported graph must say what the reference implementation said.
 
-Three comparisons, because one tolerance cannot serve them all:
+Four comparisons, because one tolerance cannot serve them all:
 
 * with the recording, input by input: the logits after the prompt and the greedy continuation through the cache. A
   continuation counts up to the first step where the leading two tokens are closer than twice the tolerance; beyond that
   either choice is right and the texts may part.
 * with itself among batch-mates of other lengths, at every step, and with past and present in one buffer. This is the
   same arithmetic, so it must agree closely.
+* with itself in one row with other inputs, what they begin with shared, where the graph can tell them apart.
 * for a graph with quantised weights, with the recording again but with activations left in f32. Rounding activations
   costs a few tenths of a logit, behind which a wrong weight could hide; without it a graph whose weights are those of
   the reference has to be exact. One whose weights were rounded here is only measured so.
@@ -26,6 +27,7 @@ from .registry import Model
 BATCH = 8
 BATCH_TOLERANCE = 0.05  # kernels may add in another order for other batch sizes, which int8 rounding magnifies
 EXACT_TOLERANCE = 0.002
+LONGEST_ROW = 1024  # tokens of inputs that share one row; attention grows with the square
 ROUNDED = ("int8", "int4")  # quantisations that change weights; "keep" leaves them as the reference has them
 
 
@@ -49,6 +51,7 @@ class Gate:
 
     def __init__(self, model: Model, reference: dict[str, Any]) -> None:
         self._key = model.key
+        self._longest = min(model.max_length, LONGEST_ROW)
         self._tolerance = model.export.logit_tolerance
         rounded = model.export.quantization in ROUNDED
         self._weights_tolerance = self._tolerance if rounded else EXACT_TOLERANCE
@@ -76,6 +79,8 @@ class Gate:
             "greedy_agreement": float(np.mean(parted) / self._steps),
             "max_abs_difference_batched": self._compare_batches(session, alone),
         }
+        if session.takes_several_prompts:
+            figures["max_abs_difference_one_row"] = self._compare_one_row(session, alone)
         if (exact := self._compare_weights(path)) is not None:
             figures["max_abs_difference_f32_activations"] = exact
         return figures
@@ -116,6 +121,26 @@ class Gate:
                 difference = float(np.abs(logits[:same] - own_logits[:same]).max())
                 if not difference <= tolerance:
                     raise self._failure(number, f"in a batch, logits differ by {difference:.4g} from alone", tolerance)
+                worst = max(worst, difference)
+        return worst
+
+    def _compare_one_row(self, session: DecoderSession, alone: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Inputs that share one row against each of them alone; returns the largest difference of any logit.
+
+        Sums are added up in another order, and rounding activations to 8 bits magnifies that.
+        """
+        worst, rows = 0.0, [[]]
+        for number, entry in enumerate(self._inputs):
+            if sum(len(self._inputs[other]["ids"]) for other in rows[-1]) + len(entry["ids"]) >= self._longest:
+                rows.append([])
+            rows[-1].append(number)
+        for numbers in rows:
+            together = session.one_row([self._inputs[number]["ids"] for number in numbers])
+            for number, logits in zip(numbers, together):
+                difference = float(np.abs(logits - alone[number][0][0, 0]).max())
+                if not difference <= self._tolerance:
+                    what = f"in a row with other inputs, logits differ by {difference:.4g} from alone"
+                    raise self._failure(number, what, self._tolerance)
                 worst = max(worst, difference)
         return worst
 

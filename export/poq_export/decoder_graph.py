@@ -1,8 +1,12 @@
 """A decoder's graph, from a description of its architecture and a source of its tensors.
 
-The graph's inputs and outputs are those of the hub's own ONNX exports plus `logits_index`: only one position per row
-goes through the language model head, and through the last layer's feed-forward block, because the prompt pass would
+The graph's inputs and outputs are those of the hub's own ONNX exports plus `logits_index`: only the wanted positions of a
+row go through the language model head, and through the last layer's feed-forward block, because the prompt pass would
 otherwise spend most of its time on logits nobody reads.
+
+Without sliding windows it also takes `position_ids` and `attention_bias`, so that one row may hold several prompts one
+behind the other: each token says where in its own prompt it stands, and the bias hides the other prompts from it. A window
+counts places in the row, which are then not those of the prompt.
 
 Tensors go by their names in a GGUF file, whatever they were read from.
 """
@@ -85,13 +89,14 @@ class DecoderGraph:
         self._linear = Linear(self.graph, tensors, share_table)
 
     def build(self) -> None:
-        """All nodes, from token ids to the logits of one position per row."""
+        """All nodes, from token ids to the logits of the wanted positions."""
         graph, last = self.graph, len(self._architecture.layers) - 1
         ids = graph.input("input_ids", TensorProto.INT64, ["batch", "sequence"])
         mask = graph.input("attention_mask", TensorProto.INT64, ["batch", "total_sequence"])
-        index = graph.input("logits_index", TensorProto.INT64, ["batch"])
-        self._position = graph.op("Unsqueeze", [index, graph.integers([1, 2])])
+        self._index = graph.input("logits_index", TensorProto.INT64, ["batch", "wanted"])
+        self._position = graph.op("Unsqueeze", [self._index, graph.integers([2])])
         self._lengths(mask)
+        self._placement = self._several_prompts()
         for name, rotary in self._architecture.rotary.items():
             self._rotary_tables(name, rotary)
         residual = self._embedding(ids)
@@ -118,6 +123,14 @@ class DecoderGraph:
         total = graph.op("Squeeze", [graph.op("Shape", [mask], start=1, end=2)])
         self._total = graph.op("Cast", [total], to=TensorProto.INT32)
 
+    def _several_prompts(self) -> list[str]:
+        """The attention operator's inputs that tell the prompts of a row apart; none with sliding windows."""
+        if any(layer.window is not None for layer in self._architecture.layers):
+            return []
+        positions = self.graph.input("position_ids", TensorProto.INT64, ["batch", "sequence"])
+        bias = self.graph.input("attention_bias", TensorProto.FLOAT, [1, 1, "sequence", "total_sequence"])
+        return [positions, bias]
+
     def _rotary_tables(self, name: str, rotary: Rotary) -> None:
         """Cosines and sines, [positions, head size / 2] each."""
         angles = np.arange(self._architecture.positions, dtype=np.float32)[:, None] * rotary.frequencies
@@ -141,7 +154,7 @@ class DecoderGraph:
         tables = [f"{architecture.layers[layer].rotary}.{part}" for part in ("cos", "sin")]
         return graph.op(
             "GroupQueryAttention",
-            [*projected, *past, self._last, self._total, *tables],
+            [*projected, *past, self._last, self._total, *tables, *self._placement],
             [f"blk.{layer}.attention", f"present.{layer}.key", f"present.{layer}.value"],
             domain=MICROSOFT,
             num_heads=architecture.heads,
@@ -187,17 +200,17 @@ class DecoderGraph:
         return self._linear.multiply(graph.op("Mul", [gate, up]), [f"blk.{layer}.ffn_down.weight"])
 
     def _head(self, x: str) -> None:
-        """`x` [batch, 1, hidden] → `logits` [batch, 1, vocabulary]."""
+        """`x` [batch, wanted, hidden] → `logits` [batch, wanted, vocabulary]."""
         graph, cap = self.graph, self._architecture.logits_cap
         if "output.weight" in self._tensors.names():
             logits = self._linear.multiply(x, ["output.weight"])
         else:
-            logits = self._linear.tied_head("token_embd.weight", x)
+            logits = self._linear.tied_head("token_embd.weight", x, self._index)
         if cap is not None:
             logits = graph.op("Tanh", [graph.op("Div", [logits, graph.scalar(cap)])])
             logits = graph.op("Mul", [logits, graph.scalar(cap)])
         graph.op("Identity", [logits], ["logits"])
-        graph.output("logits", TensorProto.FLOAT, ["batch", 1, self._tensors.rows("token_embd.weight")])
+        graph.output("logits", TensorProto.FLOAT, ["batch", "wanted", self._tensors.rows("token_embd.weight")])
 
     def _declare_caches(self) -> None:
         for layer in range(len(self._architecture.layers)):
@@ -206,7 +219,7 @@ class DecoderGraph:
                 self.graph.output(f"present.{layer}.{part}", TensorProto.FLOAT, cache)
 
     def _wanted_position(self, x: str) -> str:
-        """[batch, sequence, width] → [batch, 1, width] at `logits_index`."""
+        """[batch, sequence, width] → [batch, wanted, width] at `logits_index`."""
         return self.graph.op("GatherND", [x, self._position], batch_dims=1)
 
     def _norm(self, weight: str, x: str) -> str:

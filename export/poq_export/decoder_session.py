@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+HIDDEN = -1e9  # what is added to the attention score of a token that another must not see
+
 
 class DecoderSession:
     """Greedy continuation of one or several prompts."""
@@ -34,6 +36,36 @@ class DecoderSession:
             ids, index = tokens[-1][:, None], np.zeros(len(prompts), np.int64)
         return np.stack(logits, axis=1), np.stack(tokens, axis=1)
 
+    @property
+    def takes_several_prompts(self) -> bool:
+        """Whether a row may hold prompts one behind the other."""
+        return any(entry.name == "attention_bias" for entry in self._session.get_inputs())
+
+    def one_row(self, prompts: list[list[int]]) -> np.ndarray:
+        """Logits [prompts, vocabulary] after each of several prompts that share one row and what they begin with.
+
+        A hidden position stands in front: with nothing before them the attention operator would number the tokens itself.
+        """
+        ids, positions, ends, seen = [], [], [], []
+        path: list[int] = []
+        for number, prompt in enumerate(prompts):
+            before = prompts[number - 1] if number else []
+            shared = next((at for at, (a, b) in enumerate(zip(before, prompt[:-1])) if a != b), None)
+            shared = min(len(before), len(prompt) - 1) if shared is None else shared
+            path = path[:shared]
+            for at in range(shared, len(prompt)):
+                path = [*path, 1 + len(ids)]
+                ids, positions, seen = [*ids, prompt[at]], [*positions, at], [*seen, path]
+            ends.append(len(ids) - 1)
+        total = np.array([1 + len(ids)])
+        inputs = feeds(self._session, np.array([ids]), total, total)
+        bias = np.full((len(ids), 1 + len(ids)), HIDDEN, np.float32)
+        for token, visible in enumerate(seen):
+            bias[token, visible] = 0
+        inputs |= {"logits_index": np.array([ends]), "position_ids": np.array([positions]), "attention_bias": bias[None, None]}
+        front = {name: np.zeros_like(value) for name, value in _empty(self._session, 1, 1).items()}
+        return self._session.run(["logits"], inputs | front)[0][0]
+
     def cache(self, rows: int, length: int | None = None) -> GrowingCache | CacheInPlace:
         """An empty cache, to be filled call by call."""
         return GrowingCache(self._session, rows) if length is None else CacheInPlace(self._session, rows, length)
@@ -49,7 +81,7 @@ class GrowingCache:
 
     def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Append tokens; `lengths` of the rows with them. Logits [rows, vocabulary] at `index` among the new tokens."""
-        results = dict(zip(self._outputs, self._session.run(self._outputs, _feeds(ids, lengths, index) | self._past)))
+        results = dict(zip(self._outputs, self._session.run(self._outputs, feeds(self._session, ids, lengths, index) | self._past)))
         logits = results.pop("logits")[:, 0]
         self._past = {name.replace("present", "past_key_values"): value for name, value in results.items()}
         return logits
@@ -66,7 +98,7 @@ class CacheInPlace:
     def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Like `GrowingCache.run`."""
         binding = self._session.io_binding()
-        for name, value in _feeds(ids, lengths, index).items():
+        for name, value in feeds(self._session, ids, lengths, index).items():
             binding.bind_cpu_input(name, value)
         binding.bind_output("logits")
         for name, buffer in self._buffers.items():
@@ -85,6 +117,21 @@ def _empty(session: onnxruntime.InferenceSession, rows: int, length: int) -> dic
     }
 
 
-def _feeds(ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
-    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-    return {"input_ids": ids, "attention_mask": mask, "logits_index": index}
+def feeds(
+    session: onnxruntime.InferenceSession, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Inputs besides the cache for new tokens [rows, tokens] that make rows as long as `lengths`, one prompt to a row.
+
+    The logits wanted of a row are those at `index` among its new tokens. Right padding gets positions of its own.
+    """
+    count, total = ids.shape[1], int(lengths.max())
+    before = total - count if len(ids) == 1 else (lengths - 1 if count == 1 else np.zeros_like(lengths))
+    possible = {
+        "input_ids": ids,
+        "attention_mask": (np.arange(total) < lengths[:, None]).astype(np.int64),
+        "logits_index": index[:, None].astype(np.int64),
+        "position_ids": np.broadcast_to(before, len(ids))[:, None] + np.arange(count),
+        "attention_bias": np.zeros((1, 1, count, total), np.float32),
+    }
+    declared = {entry.name for entry in session.get_inputs()}
+    return {name: value for name, value in possible.items() if name in declared}

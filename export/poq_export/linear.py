@@ -73,13 +73,17 @@ class Linear:
         )
         return self._graph.op("Reshape", [gathered, self._graph.integers([0, 0, count * size])])
 
-    def tied_head(self, weight: str, x: str) -> str:
-        """`x` [batch, 1, hidden] times the transposed embedding table, which f32 graphs hold only once."""
+    def tied_head(self, weight: str, x: str, index: str) -> str:
+        """`x` [batch, wanted, hidden] times the transposed embedding table, which f32 graphs hold only once.
+
+        `index` is any tensor of the shape [batch, wanted].
+        """
         if (blocks := self._tensors.blocks(weight)) is not None:
             return self._block_product(x, _joined([weight]), blocks, codes_stored=self._share_table)
-        flat = self._graph.op("Squeeze", [x, self._graph.integers([1])])
-        logits = self._graph.op("Gemm", [flat, weight], transB=1)
-        return self._graph.op("Unsqueeze", [logits, self._graph.integers([1])])
+        graph, (rows, hidden) = self._graph, self._tensors.values(weight).shape
+        logits = graph.op("Gemm", [graph.op("Reshape", [x, graph.integers([-1, hidden])]), weight], transB=1)
+        shape = graph.op("Concat", [graph.op("Shape", [index]), graph.integers([rows])], axis=0)
+        return graph.op("Reshape", [logits, shape])
 
     def multiply(self, x: str, weights: list[str], biases: list[str] | None = None) -> str:
         """`x` times the transposed weights, side by side on the last axis.

@@ -44,34 +44,13 @@ def _session(folder: pathlib.Path, graph: str = "model.onnx") -> onnxruntime.Inf
 
 def greedy(folder: pathlib.Path, prompts: list[str], steps: int) -> list[list[int]]:
     """Greedy continuation of right-padded prompts, stopping each row at its end of turn."""
-    session, tokenizer = _session(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = tokenizer.token_to_id("<|im_end|>")
     rows = [tokenizer.encode(CHAT.format(prompt), add_special_tokens=False).ids for prompt in prompts]
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row
-    feeds = {"input_ids": ids, "logits_index": lengths - 1}
-    for argument in session.get_inputs():
-        if argument.name.startswith("past"):
-            feeds[argument.name] = np.zeros((len(rows), argument.shape[1], 0, argument.shape[3]), dtype=np.float32)
-    names = [value.name for value in session.get_outputs()]
-    answers: list[list[int]] = [[] for _ in rows]
-    open_rows = set(range(len(rows)))
-    total = ids.shape[1]
-    for _ in range(steps):
-        feeds["attention_mask"] = (np.arange(total)[None, :] < lengths[:, None]).astype(np.int64)
-        outputs = dict(zip(names, session.run(names, feeds), strict=True))
-        chosen = outputs["logits"][:, 0].argmax(-1)
-        for index in list(open_rows):
-            answers[index].append(int(chosen[index]))
-            if chosen[index] == end:
-                open_rows.discard(index)
-        if not open_rows:
-            break
-        feeds = {name.replace("present", "past_key_values"): value for name, value in outputs.items() if name != "logits"}
-        feeds |= {"input_ids": chosen[:, None].astype(np.int64), "logits_index": np.zeros(len(rows), dtype=np.int64)}
-        lengths, total = lengths + 1, total + 1
+    _, tokens = DecoderSession(folder / "model.onnx").greedy(rows, steps)
+    answers = []
+    for row in tokens.tolist():
+        answers.append(row[: row.index(end) + 1] if end in row else row)
     return answers
 
 

@@ -104,20 +104,22 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
     graph = Graph("tiny_decoder", seed)
     ids = graph.input("input_ids", ["batch", "sequence"])
     mask = graph.input("attention_mask", ["batch", "total_sequence"])
-    wanted = graph.input("logits_index", ["batch"])
-    graph.output("logits", ["batch", 1, tokenizer.get_vocab_size()])
+    wanted = graph.input("logits_index", ["batch", "wanted"])
+    positions = graph.input("position_ids", ["batch", "sequence"])
+    bias = graph.input("attention_bias", [1, 1, "sequence", "total_sequence"], TensorProto.FLOAT)
+    graph.output("logits", ["batch", "wanted", tokenizer.get_vocab_size()])
 
     valid = graph.op("ReduceSum", [mask, graph.constant([1])], keepdims=0)
     seqlens = graph.op("Cast", [graph.op("Sub", [valid, graph.constant(1)])], to=TensorProto.INT32)
     total = graph.op("Gather", [graph.op("Shape", [mask]), graph.constant(1)], axis=0)
-    lengths = [seqlens, graph.op("Cast", [total], to=TensorProto.INT32), *_rotary(graph)]
+    lengths = [seqlens, graph.op("Cast", [total], to=TensorProto.INT32), *_rotary(graph), positions, bias]
 
     embedding = graph.normal("embedding", (tokenizer.get_vocab_size(), SHAPE.hidden), 1.0)
     value = graph.op("Gather", [embedding, ids], axis=0)
     for index in range(SHAPE.layers):
         value = _layer(graph, index, value, lengths)
-    # The head is the costly part of a real model, so it only ever sees the one position asked for.
-    place = graph.op("Unsqueeze", [wanted, graph.constant([1, 2])])
+    # The head is the costly part of a real model, so it only ever sees the positions asked for.
+    place = graph.op("Unsqueeze", [wanted, graph.constant([2])])
     last = _norm(graph, graph.op("GatherND", [value, place], batch_dims=1), "norm")
     # Embedding and head share their weights; the turn between them keeps the model from repeating its input for ever.
     last = graph.op("MatMul", [last, graph.normal("turn", (SHAPE.hidden, SHAPE.hidden), 1.0 / np.sqrt(SHAPE.hidden))])

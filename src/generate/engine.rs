@@ -10,7 +10,7 @@ use super::sampling::{Sampler, Sampling};
 use crate::executor::Quit;
 use crate::model::decoder::{Decoder, Slots, Trunk};
 use crate::model::kv_cache::Path;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ pub struct Options {
     pub slots: usize,
     /// Tokens of one prompt pass, at most.
     pub pass_tokens: usize,
+    /// Context length of the model: tokens that a row can hold.
+    pub max_length: usize,
     /// Bytes of keys and values, at most: slots and the prompts being read.
     pub kv_bytes: usize,
     /// Whether common beginnings of prompts are read once.
@@ -180,6 +182,7 @@ struct Row {
     index: usize,
     sampler: Sampler,
     tokens: Vec<u32>,
+    prompt_tokens: usize,
     prefix_tokens: usize,
     first_token: Duration,
     /// When it entered its slot.
@@ -197,6 +200,7 @@ impl<'a> Class<'a> {
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
         let packing = Packing {
             tokens: options.pass_tokens,
+            row: options.max_length,
             prompts: if decoder.packs_prompts() { PROMPTS_PER_PASS } else { 1 },
             share: options.share_prefixes,
         };
@@ -267,8 +271,9 @@ impl<'a> Class<'a> {
     /// Buffers within the budget, or why the prompts of this class cannot be answered.
     fn allocate(&self) -> Result<Result<(Trunk, Slots), String>> {
         let longest = self.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
-        let capacity = (longest + self.options.max_new_tokens).next_multiple_of(CAPACITY_STEP);
-        let trunk = self.queue.iter().map(|chunk| chunk.carried + chunk.tokens(&self.views)).max().unwrap_or(0);
+        let capacity =
+            (longest + self.options.max_new_tokens).next_multiple_of(CAPACITY_STEP).min(self.options.max_length);
+        let trunk = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0);
         // A chunk that failed is read again, one prompt at a time.
         let trunk = trunk.max(longest);
         let token_bytes = self.decoder.kv_shape().token_bytes();
@@ -293,8 +298,9 @@ impl<'a> Class<'a> {
         totals: &mut Totals,
     ) -> Result<(Vec<(Waiting, Result<u32>)>, Path)> {
         let started = Instant::now();
-        anyhow::ensure!(last.len() >= chunk.carried, "the prompt before it was not read");
+        ensure!(last.len() >= chunk.carried, "the prompt before it was not read");
         trunk.keep(&last.prefix(chunk.carried))?;
+        trunk.clear(chunk.lead())?;
         let layout = chunk.layout(&self.views, self.options.pass_tokens);
         let mut logits = None;
         for pass in &layout.passes {
@@ -309,13 +315,15 @@ impl<'a> Class<'a> {
             if !prompt.wanted {
                 continue;
             }
-            totals.prompt_tokens += prompt.ids.len();
             let mut sampler = Sampler::new(Arc::clone(&self.options.sampling), prompt.seed, &prompt.ids);
             let token = sampler.next(logits.row(place)?);
+            // What is not a number spreads to everything in its row, hidden or not: the others are read without it.
+            ensure!(token.is_ok() || chunk.prompts.len() == 1, "a prompt of the pass has no usable logits");
             let row = Row {
                 index: prompt.index,
                 sampler,
                 tokens: Vec::new(),
+                prompt_tokens: prompt.ids.len(),
                 prefix_tokens: member.shared,
                 first_token: started.elapsed(),
                 since: started,
@@ -353,6 +361,7 @@ impl<'a> Class<'a> {
             }
         };
         for (Waiting { row, path }, token) in rows {
+            totals.prompt_tokens += row.prompt_tokens;
             match self.advance(row, token, totals) {
                 Ok(row) => waiting.push_back(Waiting { row, path }),
                 Err(ended) => finished.push(*ended),

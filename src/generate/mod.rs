@@ -182,6 +182,7 @@ impl Prompter {
         Options {
             slots: batching.slots,
             pass_tokens: batching.pass_tokens,
+            max_length: self.text.max_length,
             kv_bytes: batching.kv_bytes,
             share_prefixes: batching.share_prefixes,
             max_new_tokens: settings.max_new_tokens,

@@ -15,6 +15,10 @@ const CARRIED_TOKENS: usize = 64;
 /// Chunks that may go on from one another: what a resumed run reads again at most.
 const CHAIN: usize = 8;
 
+/// Positions in front of a chunk that begins afresh with several prompts: one, hidden from all. An attention operator that
+/// finds nothing before its tokens takes them for one prompt and numbers their positions itself.
+const LEAD: usize = 1;
+
 /// Prompts that one pass reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -39,6 +43,8 @@ pub struct Member {
 pub struct Packing {
     /// Tokens read in one pass; a longer prompt is read alone, in several passes.
     pub tokens: usize,
+    /// Tokens that a row can hold, those carried included; no prompt is longer.
+    pub row: usize,
     /// Prompts in one pass: 1 for graphs that cannot keep them apart.
     pub prompts: usize,
     /// Whether common beginnings are read once.
@@ -51,6 +57,7 @@ pub fn plan(prompts: &[&[u32]], packing: Packing) -> Vec<Chunk> {
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.sort_by(|&a, &b| prompts[a].cmp(prompts[b]).then(a.cmp(&b)));
     let mut chunks: Vec<Chunk> = Vec::new();
+    // Tokens that the last chunk reads, and how many chunks it goes on from.
     let (mut tokens, mut chain) = (0, 0);
     for (place, &prompt) in order.iter().enumerate() {
         let length = prompts[prompt].len();
@@ -58,10 +65,15 @@ pub fn plan(prompts: &[&[u32]], packing: Packing) -> Vec<Chunk> {
             Some(before) if packing.share => common_prefix(prompts[order[before]], prompts[prompt]).min(length - 1),
             _ => 0,
         };
+        let after = tokens + length - common;
         match chunks.last_mut() {
-            Some(chunk) if chunk.prompts.len() < packing.prompts && tokens + length - common <= packing.tokens => {
+            Some(chunk)
+                if chunk.prompts.len() < packing.prompts
+                    && after <= packing.tokens
+                    && chunk.carried.max(LEAD) + after <= packing.row =>
+            {
                 chunk.prompts.push(Member { prompt, shared: common });
-                tokens += length - common;
+                tokens = after;
             }
             _ => {
                 let carried = if common >= CARRIED_TOKENS && chain < CHAIN { common } else { 0 };
@@ -96,16 +108,29 @@ pub struct Layout {
 }
 
 impl Chunk {
+    /// Hidden positions in front of the tokens.
+    #[must_use]
+    pub fn lead(&self) -> usize {
+        if self.carried == 0 && self.prompts.len() > 1 { LEAD } else { 0 }
+    }
+
+    /// Positions of the trunk that it takes, those carried included.
+    #[must_use]
+    pub fn width(&self, prompts: &[&[u32]]) -> usize {
+        self.lead() + self.carried + self.tokens(prompts)
+    }
+
     /// Lays the chunk out behind the `carried` tokens in front of the trunk.
     #[must_use]
     pub fn layout(&self, prompts: &[&[u32]], tokens: usize) -> Layout {
-        let mut pass = Pass { past: self.carried, ids: vec![], positions: vec![], segments: vec![], wanted: vec![] };
+        let past = self.lead() + self.carried;
+        let mut pass = Pass { past, ids: vec![], positions: vec![], segments: vec![], wanted: vec![] };
         let mut paths: Vec<Path> = Vec::with_capacity(self.prompts.len());
         for &Member { prompt, shared } in &self.prompts {
             let ids = prompts[prompt];
             let before = paths.last().map_or_else(|| Path::leading(shared), |path| path.prefix(shared));
             let mut path = before.clone();
-            path.push(Run { at: self.carried + pass.ids.len(), len: ids.len() - shared });
+            path.push(Run { at: past + pass.ids.len(), len: ids.len() - shared });
             pass.ids.extend_from_slice(&ids[shared..]);
             pass.positions.extend(shared..ids.len());
             pass.segments.push(Segment { len: ids.len() - shared, before });
@@ -151,13 +176,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn packing(tokens: usize, prompts: usize) -> Packing {
-        Packing { tokens, prompts, share: true }
+        Packing { tokens, prompts, share: true, row: 10_000 }
     }
 
     /// What lies where in the trunk after the passes of a chunk.
     fn read(trunk: &mut Vec<u32>, layout: &Layout) {
         for pass in &layout.passes {
-            trunk.truncate(pass.past);
+            trunk.resize(pass.past, u32::MAX);
             trunk.extend(&pass.ids);
         }
     }
@@ -204,17 +229,20 @@ mod tests {
         #[test]
         fn every_prompt_lies_along_its_path(
             prompts in prop::collection::vec(prop::collection::vec(0_u32..3, 1..90), 1..40),
-            tokens in 1_usize..200, most in 1_usize..20, share: bool, stem in 0_usize..120,
+            tokens in 1_usize..200, most in 1_usize..20, share: bool, stem in 0_usize..120, room in 0_usize..300,
         ) {
             let prompts: Vec<Vec<u32>> = prompts.into_iter().map(|prompt| [vec![9; stem], prompt].concat()).collect();
             let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-            let chunks = plan(&views, Packing { tokens, prompts: most, share });
+            let row = views.iter().map(|prompt| prompt.len()).max().expect("prompts") + room;
+            let chunks = plan(&views, Packing { tokens, row, prompts: most, share });
             let mut seen = vec![0; prompts.len()];
             let mut trunk: Vec<u32> = Vec::new();
             let mut last = Path::default();
             for chunk in &chunks {
                 trunk = along(&trunk, &last.prefix(chunk.carried));
                 let layout = chunk.layout(&views, tokens);
+                prop_assert!(chunk.width(&views) <= row);
+                prop_assert!(chunk.prompts.len() == 1 || layout.passes[0].past > 0);
                 prop_assert!(chunk.prompts.len() == 1 || chunk.tokens(&views) <= tokens);
                 prop_assert!(layout.passes.iter().all(|pass| pass.ids.len() <= tokens));
                 read(&mut trunk, &layout);

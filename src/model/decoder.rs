@@ -95,6 +95,11 @@ impl Trunk {
         &self.kv
     }
 
+    /// Zeroes leading positions, so that what is hidden there is at least a number.
+    pub fn clear(&mut self, positions: usize) -> Result<()> {
+        self.kv.clear_row(0, positions)
+    }
+
     /// Keeps the tokens of a path, moved to the front; the others are given up.
     pub fn keep(&mut self, path: &Path) -> Result<()> {
         self.kv.compact_row(0, path)

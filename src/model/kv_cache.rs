@@ -180,6 +180,18 @@ impl KvBuffer {
         Ok(())
     }
 
+    /// Zeroes the leading positions of a row.
+    pub fn clear_row(&mut self, row: usize, positions: usize) -> Result<()> {
+        let KvShape { heads, dim, .. } = self.shape;
+        for tensor in self.tensors.iter_mut().filter(|_| positions > 0) {
+            let (_, data) = tensor.try_extract_tensor_mut::<f32>().map_err(|error| anyhow!("{error}"))?;
+            for head in 0..heads {
+                data[(row * heads + head) * self.capacity * dim..][..positions * dim].fill(0.0);
+            }
+        }
+        Ok(())
+    }
+
     /// Moves the positions of `path` to the beginning of a row of this buffer. Stretches must lie in ascending order, as
     /// those of every path do: a token's ancestors were computed before it.
     pub fn compact_row(&mut self, row: usize, path: &Path) -> Result<()> {
