@@ -1,12 +1,15 @@
 //! Chat templates, rendered as transformers renders them: Jinja with trimmed blocks and loop controls, and what Python
 //! and transformers add to it.
 
+mod clock;
 mod filters;
 mod json;
 mod methods;
 mod source;
 #[cfg(test)]
 mod tests;
+
+pub use clock::Clock;
 
 use super::manifest::HINT;
 use anyhow::{Context, Result};
@@ -56,7 +59,21 @@ impl ChatTemplate {
         filters::add(&mut environment);
         environment.add_function("raise_exception", raise_exception);
         environment.add_template_owned(NAME, source::rewrite(source)).context("it is not valid Jinja")?;
-        Ok(Self { environment, bos_token: bos_token.map(str::to_owned), eos_token: eos_token.map(str::to_owned) })
+        Ok(Self { environment, bos_token: bos_token.map(str::to_owned), eos_token: eos_token.map(str::to_owned) }
+            .with_clock(None))
+    }
+
+    /// Sets the moment that templates take for now. Without one, a template that asks for the date is refused: its
+    /// prompts would differ from day to day.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Option<Clock>) -> Self {
+        self.environment.add_function("strftime_now", move |format: &str| match clock {
+            Some(clock) => clock.strftime(format),
+            None => Err(refused(
+                "the template asks for today's date, and prompts must not change from day to day: set `generation.date`",
+            )),
+        });
+        self
     }
 
     /// Renders a conversation, ending where the assistant's answer begins.

@@ -28,6 +28,15 @@ fn a_template_may_refuse() {
 }
 
 #[test]
+fn without_a_clock_a_template_that_asks_for_the_date_is_refused() {
+    assert!(refusal("{{ strftime_now('%d %b %Y') }}").contains("set `generation.date`"));
+    let source = "{% if date_string is not defined %}{{ strftime_now('%d %b %Y') }}{% endif %}";
+    let dated =
+        ChatTemplate::new(source, None, None).expect("valid").with_clock(Some("2024-07-26".parse().expect("date")));
+    assert_eq!(dated.render(&[]).expect("renders"), "26 Jul 2024");
+}
+
+#[test]
 fn messages_keep_the_order_of_their_keys() {
     assert_eq!(render("{{ messages[0] | tojson }}"), r#"{"role": "user", "content": "Hi"}"#);
     assert_eq!(render("{{ {'b': 1, 'a': 2} }}"), "{'b': 1, 'a': 2}");
