@@ -1,4 +1,70 @@
 use super::*;
+use serde::Deserialize;
+
+/// Cases known to differ, and why. None of them is a way in which published templates are written.
+const DIFFERENT: [(&str, &str); 2] = [
+    ("construct_escaped_slash", "`\\/` in a string is `/`, as in JSON; Python keeps the backslash"),
+    ("construct_percent_operator", "`%` formats no strings, and operators cannot be replaced; the render fails"),
+];
+
+/// What transformers' renderer made of a template and a conversation; `export/record_chat_templates.py` records it.
+#[derive(Deserialize)]
+struct Case {
+    family: String,
+    conversation: String,
+    template: String,
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+    messages: Value,
+    add_generation_prompt: bool,
+    #[serde(default)]
+    variables: BTreeMap<String, Value>,
+    now: Option<Clock>,
+    expected: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    cases: Vec<Case>,
+}
+
+impl Case {
+    fn render(&self) -> Result<String> {
+        let template = ChatTemplate::new(&self.template, self.bos_token.as_deref(), self.eos_token.as_deref())?;
+        template.with_clock(self.now).render_values(self.messages.clone(), self.add_generation_prompt, &self.variables)
+    }
+
+    /// What is wrong with a rendering, if anything is.
+    fn difference(&self) -> Option<String> {
+        let rendered = self.render();
+        let right = match (&rendered, &self.expected, &self.error) {
+            (Ok(text), Some(expected), None) => text == expected,
+            (Err(error), None, Some(expected)) => format!("{error:#}").contains(expected.as_str()),
+            _ => false,
+        };
+        let wanted = self.expected.as_ref().or(self.error.as_ref());
+        (!right).then(|| format!("{}, {}: {rendered:?} is not {wanted:?}", self.family, self.conversation))
+    }
+}
+
+#[test]
+fn recorded_cases_render_as_transformers_renders_them() {
+    let text = include_str!("../../../tests/expected/chat_templates.json");
+    let recorded: Recorded = serde_json::from_str(text).expect("recorded cases");
+    assert!(recorded.cases.len() >= 239);
+    let (mut wrong, mut different) = (Vec::new(), Vec::new());
+    for case in &recorded.cases {
+        let known = DIFFERENT.iter().any(|(family, _)| *family == case.family);
+        match case.difference() {
+            Some(_) if known => different.push(case.family.as_str()),
+            Some(difference) => wrong.push(difference),
+            None => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(different, DIFFERENT.map(|(family, _)| family), "a case that no longer differs leaves the list");
+}
 
 fn render(source: &str) -> String {
     let template = ChatTemplate::new(source, None, Some("</s>")).expect("valid");
