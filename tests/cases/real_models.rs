@@ -202,19 +202,51 @@ fn smollm2_greedy_text_equals_transformers_token_for_token() {
     }
 }
 
+/// The template that lies beside an exported decoder; none where it is not exported.
+fn chat_template(key: &str) -> Option<ChatTemplate> {
+    let (registry, model) = exported(key, Role::Inference)?;
+    let facts = model.decoder_facts().expect("decoder");
+    let path: &Path = &Exported::open(&registry, &model).expect("exported").file(&facts.chat_template);
+    Some(ChatTemplate::open(path, facts.bos_token.as_deref(), facts.eos_token.as_deref()).expect("compiles"))
+}
+
+fn messages(messages: &[ExpectedMessage]) -> Vec<Message<'_>> {
+    messages.iter().map(|m| Message { role: &m.role, content: &m.content }).collect()
+}
+
 #[test]
 fn chat_templates_render_as_transformers_renders_them() {
     let expected: Greedy = expected("smollm2_135m_greedy.json");
     for (key, cases) in &expected.templates {
-        let Some((registry, model)) = exported(key, Role::Inference) else { continue };
-        let facts = model.decoder_facts().expect("decoder");
-        let path: &Path = &Exported::open(&registry, &model).expect("exported").file(&facts.chat_template);
-        let template =
-            ChatTemplate::open(path, facts.bos_token.as_deref(), facts.eos_token.as_deref()).expect("compiles");
+        let Some(template) = chat_template(key) else { continue };
         for case in cases {
-            let messages: Vec<Message> =
-                case.messages.iter().map(|m| Message { role: &m.role, content: &m.content }).collect();
-            assert_eq!(template.render(&messages).expect("renders"), case.text, "{key}");
+            assert_eq!(template.render(&messages(&case.messages)).expect("renders"), case.text, "{key}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    messages: Vec<ExpectedMessage>,
+    expected: Option<String>,
+    error: Option<String>,
+}
+
+#[test]
+fn prompts_of_many_shapes_are_those_of_transformers() {
+    let expected: std::collections::BTreeMap<String, Vec<Prompt>> = expected("model_chat_prompts.json");
+    for (key, prompts) in &expected {
+        assert!(prompts.len() >= 14, "{key}");
+        let Some(template) = chat_template(key) else { continue };
+        for prompt in prompts {
+            match (template.render(&messages(&prompt.messages)), &prompt.expected, &prompt.error) {
+                (Ok(text), Some(expected), None) => assert_eq!(text, *expected, "{key}"),
+                (Err(error), None, Some(expected)) => {
+                    let error = format!("{error:#}");
+                    assert!(error.contains(expected.as_str()), "{key}: {error}");
+                }
+                (rendered, expected, error) => panic!("{key}: {rendered:?} is not {expected:?} or {error:?}"),
+            }
         }
     }
 }
