@@ -35,6 +35,9 @@ pub fn of_generations(run: &Run) -> Result<String> {
     if let Some(others) = settings.other_processors() {
         fingerprint = fingerprint.value("logits_processors", &others)?;
     }
+    if let Some(date) = &settings.date {
+        fingerprint = fingerprint.value("date", date)?;
+    }
     Ok(fingerprint.finish())
 }
 

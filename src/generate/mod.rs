@@ -51,7 +51,7 @@ impl Prompter {
     /// Loads the text side of a model; no weights.
     pub fn open(registry: &Registry, model: &Model, settings: &Generation) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
-        let text = DecoderText::open(model, &exported)?;
+        let text = DecoderText::open(model, &exported, settings.date)?;
         Ok(Self { text, settings: settings.clone(), model: model.key.clone(), model_hash: exported.hash() })
     }
 

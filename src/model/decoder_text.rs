@@ -1,6 +1,6 @@
 //! The text side of a decoder: everything that turns a conversation into tokens and tokens back into text.
 
-use super::chat::ChatTemplate;
+use super::chat::{ChatTemplate, Clock};
 use super::manifest::Exported;
 use super::registry::Model;
 use super::tokenizer::Tokenizer;
@@ -19,15 +19,16 @@ pub struct DecoderText {
 }
 
 impl DecoderText {
-    /// Loads tokenizer and template of an exported decoder.
-    pub fn open(model: &Model, exported: &Exported) -> Result<Self> {
+    /// Loads tokenizer and template of an exported decoder; `date` is the day that the template is told.
+    pub fn open(model: &Model, exported: &Exported, date: Option<Clock>) -> Result<Self> {
         let facts = model.decoder_facts()?;
         let tokenizer = Tokenizer::open(&exported.file("tokenizer.json"), None)?;
         let template = ChatTemplate::open(
             &exported.file(&facts.chat_template),
             facts.bos_token.as_deref(),
             facts.eos_token.as_deref(),
-        )?;
+        )?
+        .with_clock(date);
         let stop_ids = facts
             .stop_tokens
             .iter()

@@ -5,6 +5,7 @@ mod scoring;
 
 pub use scoring::{F1References, Scope, Scoring};
 
+use crate::model::chat::Clock;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -105,6 +106,9 @@ pub struct Generation {
     pub kv_cache_mb: usize,
     /// Whether beginnings that prompts have in common are read once.
     pub share_prefixes: bool,
+    /// The day that a chat template is told when it asks for today's date; never the real one, for prompts must not change
+    /// from day to day.
+    pub date: Option<Clock>,
     /// Instruction for question answering; `{question}`, `{context}` and `{input}` are filled in.
     pub qa_prompt: String,
     /// Instruction for summarisation; `{context}` and `{input}` are filled in.
@@ -127,6 +131,7 @@ impl Default for Generation {
             batch_tokens: 512,
             kv_cache_mb: 2048,
             share_prefixes: true,
+            date: None,
             qa_prompt: "Answer the question with a short phrase taken from the passage.\n\n\
                         Passage: {context}\n\nQuestion: {question}"
                 .into(),

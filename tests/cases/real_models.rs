@@ -158,7 +158,8 @@ struct GreedyRow {
 fn smollm2_greedy_text_equals_transformers_token_for_token() {
     let Some((registry, model)) = exported("smollm2_135m", Role::Inference) else { return };
     let expected: Greedy = expected("smollm2_135m_greedy.json");
-    let text = DecoderText::open(&model, &Exported::open(&registry, &model).expect("exported")).expect("tokenizer");
+    let text =
+        DecoderText::open(&model, &Exported::open(&registry, &model).expect("exported"), None).expect("tokenizer");
     let settings =
         Generation { max_new_tokens: expected.prompts[0].new_ids.len(), temperature: 0.0, ..Generation::default() };
     let request = |(i, row): (usize, &GreedyRow)| Request {
