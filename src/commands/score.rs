@@ -15,7 +15,7 @@ use crate::model::registry::{Model, Registry, Role};
 use crate::output::Progress;
 use crate::score::column::{Column, Fits, Scales};
 use crate::score::compute::compute;
-use crate::score::text_scores::{TEXT_SCORERS, text_score};
+use crate::score::text_scores::{TEXT_SCORERS, TextPair};
 use crate::score::{EXACT_MATCH, Evaluator, F1, Identity, Pair, Pairs};
 use crate::store::parts::{self, Content};
 use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
@@ -165,8 +165,9 @@ fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Vec<Out
     for (i, pair) in answers.pairs()?.enumerate() {
         look_up(context, i)?;
         let pair = pair?;
+        let texts = TextPair::new(&pair, references);
         for (scorer, table) in &mut tables {
-            table.push(text_score(&pair, *scorer, references)?)?;
+            table.push(texts.row(*scorer)?)?;
         }
     }
     for (_, table) in tables {
