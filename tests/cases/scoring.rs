@@ -60,7 +60,11 @@ fn every_distinct_text_is_read_once_across_models_and_calls() {
             (rows[1].raw, &rows[1].work_key, rows[1].infer_ms)
         );
         assert!((rows[2].raw.expect("scored") - 1.0).abs() < 1e-6, "a text equals itself");
-        assert!(rows[0].tokens > Some(0) && rows[0].tokenise_ms.is_some() && rows[0].queue_ms.is_some());
+        assert!(
+            rows[0].tokens.is_some_and(|tokens| tokens > 0)
+                && rows[0].tokenise_ms.is_some()
+                && rows[0].queue_ms.is_some()
+        );
     }
     // A fourth model comes along: of what it says, only five texts are new.
     let more = |task, model| if model == 3 && task < 5 { format!("someone else {task}") } else { two(task, model % 3) };
@@ -111,7 +115,7 @@ fn a_graph_of_fixed_length_cuts_what_does_not_fit_and_says_so() {
     import(&scratch, &content.join("\n"), &["tiny_fixed"], &[]);
     scratch.poq(&["score", "results/own"], 0).says(&["tiny_fixed", "were cut"]);
     let rows = column(&scratch, "tiny_fixed");
-    assert!(rows.iter().all(|row| row.raw.is_some() && row.tokens <= Some(16)), "{rows:?}");
+    assert!(rows.iter().all(|row| row.raw.is_some() && row.tokens.is_some_and(|tokens| tokens <= 16)), "{rows:?}");
     let cut = rows.iter().filter(|row| row.truncated == Some(true)).count();
     assert!(cut > 0 && cut < rows.len(), "{cut} of {} rows were cut", rows.len());
     let said = record(&scratch)["stages"]["score"]["details"]["evaluators"]["tiny_fixed"]["truncated"].as_u64();
@@ -265,8 +269,10 @@ fn a_sweep_is_a_table_a_chart_and_an_answer() {
     assert!(failed.iter().all(|row| row.provider == "openvino") && !failed.is_empty(), "the CPU build has no OpenVINO");
     assert!(worked.iter().any(|row| row.precision == "int8") && worked.iter().any(|row| row.precision == "f32"));
     for row in worked {
-        assert!(row.tokens_per_s > Some(0.0) && row.peak_memory_mb > Some(1.0) && row.texts > 12, "{row:?}");
-        assert!(row.busy_share <= Some(1.01) && row.padding_waste < Some(0.9), "{row:?}");
+        assert!(row.tokens_per_s.is_some_and(|speed| speed > 0.0) && row.texts > 12, "{row:?}");
+        assert!(row.peak_memory_mb.is_some_and(|megabytes| megabytes > 1.0), "{row:?}");
+        assert!(row.busy_share.is_some_and(|share| share <= 1.01), "{row:?}");
+        assert!(row.padding_waste.is_some_and(|share| share < 0.9), "{row:?}");
         let (difference, exact) = (row.largest_difference_vs_f32.expect("compared"), row.precision == "f32");
         assert!(if exact { difference < 1e-5 } else { difference < 0.2 }, "{row:?}");
     }
