@@ -41,8 +41,8 @@ pub struct Inference {
     seconds: f64,
     /// Distinct texts, or pairs, that were read.
     pieces: usize,
-    /// Rows that needed them.
-    pub rows: usize,
+    /// Rows of the column they were read for.
+    rows: usize,
     batches: usize,
     tokens: usize,
     padding_waste: f64,
@@ -52,7 +52,7 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// From the executor's account, for so many rows.
+    /// From the executor's account, for a column of so many rows.
     pub fn new(rows: usize, totals: &Totals) -> Self {
         Self {
             seconds: totals.elapsed.as_secs_f64(),

@@ -210,23 +210,20 @@ fn score_evaluator(
             Evaluator::open(registry, model, execution)?
         };
         let mut progress = context.printer.progress(&format!("score {}", model.key), answers.rows);
-        let computed = compute(&mut evaluator, answers.pairs()?, &store, &context.quit, |done| progress.reach(done));
+        let totals = compute(&mut evaluator, answers.pairs()?, &store, &context.quit, |done| progress.reach(done));
         Progress::finish(progress);
-        let computed = computed?;
-        if computed.totals.interrupted {
+        let totals = totals?;
+        if totals.interrupted {
             return Err(Interrupted.into());
         }
         figures.execution = Some(execution);
-        figures.inference = Some(Inference::new(computed.rows, &computed.totals));
+        figures.inference = Some(Inference::new(answers.rows, &totals));
     }
-    let computed = figures.inference.as_ref().map_or(0, |inference| inference.rows);
     let (scales, truncated) = fit(context, run, &identity, answers, &store)?;
     figures.normalization = scales.said();
     figures.truncated = truncated;
     let outcome = write_column(context, run, &identity, answers, &store, &scales, &inputs)?;
-    // A column that is written anew from work that was there is new as a whole.
-    let computed = if computed == 0 { outcome.rows } else { computed };
-    Ok(Outcome { computed, figures: Some(figures), ..outcome })
+    Ok(Outcome { figures: Some(figures), ..outcome })
 }
 
 /// Whether any pair needs work that is not stored. Weights are loaded only if one does.

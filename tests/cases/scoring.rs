@@ -230,7 +230,7 @@ fn failed_work_is_tried_again_only_when_asked() {
     assert_eq!(failed, 2);
     scratch.poq(&["score", "results/own"], 0).says(&["nothing to do"]);
     let again = scratch.poq(&["score", "results/own", "--retry-failed"], 0);
-    again.says(&[&format!("{failed} distinct texts for {failed} rows")]);
+    again.says(&[&format!("{failed} distinct texts for 6 rows")]);
 }
 
 #[test]
@@ -240,6 +240,15 @@ fn the_stand_in_scores_thousands_of_rows_the_same_at_any_size() {
         let scratch = Scratch::new();
         import(&scratch, &content, &["tiny_bi", "tiny_nli"], &[]);
         scratch.poq(&[&["score", "results/own", "--fake-inference"], flags].concat(), 0).says(&["made up"]);
+        let stage = &record(&scratch)["stages"]["score"];
+        let read = |key: &str| {
+            let inference = &stage["details"]["evaluators"][key]["inference"];
+            (inference["pieces"].as_u64(), inference["rows"].as_u64())
+        };
+        // 1,636 distinct answers and 700 references, more than are committed at once; as many pairs as answers.
+        assert_eq!(stage["computed_rows"], 4 * 3500);
+        assert_eq!(read("tiny_bi"), (Some(2336), Some(3500)));
+        assert_eq!(read("tiny_nli"), (Some(3500), Some(3500)));
         scratch.scores("own")
     };
     let one = score(&["--workers", "1", "--batch-size", "1", "--threads", "1"]);
