@@ -191,7 +191,7 @@ fn score_evaluator(
     } else {
         Identity::open(registry, model, scoring.provider, scoring.precision)?
     };
-    let inputs = lineage::of_scores(run)?;
+    let inputs = lineage::of_scorer(run, &lineage::of_scores(run)?, &model.key)?;
     if let Some(done) = finished(run, &model.key, &inputs, &identity.hash(), mode.work)? {
         return Ok(done);
     }
@@ -319,7 +319,10 @@ pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let directory = run.dir.scores();
     let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
     let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
-    let paths = scorers.iter().map(|scorer| parts::group_path(&directory, scorer));
-    lineage::check(run, paths, &lineage::of_scores(run)?, "score")?;
+    let inputs = lineage::of_scores(run)?;
+    for scorer in &scorers {
+        let path = parts::group_path(&directory, scorer);
+        lineage::check(run, [path], &lineage::of_scorer(run, &inputs, scorer)?, "score")?;
+    }
     Ok(rows)
 }

@@ -200,6 +200,40 @@ on_input = { model = "tiny_bi", against = "input" }
 }
 
 #[test]
+fn a_variant_concerns_its_own_column_and_costs_only_when_it_is_paid() {
+    let scratch = Scratch::new();
+    let scoring = "evaluators = [\"tiny_bi\", \"tiny_nli\"]\nunpaid_evaluators = [\"reversed\"]\n\
+                   [scoring.variants]\nreversed = { model = \"tiny_nli\", order = \"reference_output\" }\n";
+    scratch.edit("tiny.toml", "evaluators = [\"tiny_bi\", \"tiny_cross\"]\n", scoring);
+    scratch.edit("tiny.toml", "tiny_cross = 3.0 }", "tiny_nli = 3.0 }");
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let written = |scorer: &str| {
+        let path = scratch.path(&format!("results/own/scores/{scorer}.parquet"));
+        std::fs::metadata(path).expect("there").modified().expect("time")
+    };
+    let others = || ["f1", "tiny_bi", "tiny_nli"].map(written);
+    let (before, reversed, read_backwards) = (others(), written("reversed"), column(&scratch, "reversed"));
+    scratch.edit("tiny.toml", "order = \"reference_output\"", "head = \"difference\", minus = \"neutral\"");
+    // Another variant under the same key, and one that is in no list.
+    scratch.edit("tiny.toml", "[profile]", "spare = { model = \"tiny_bi\", against = \"input\" }\n[profile]");
+    let nothing = ["profile: 4 rows, nothing to do", "simulate: 4 rows, nothing to do"];
+    scratch.poq(&["run", "tiny.toml", "--update"], 0).says(&nothing);
+    assert_eq!(others(), before);
+    assert!(written("reversed") > reversed);
+    assert!(column(&scratch, "reversed").iter().zip(&read_backwards).any(|(new, old)| new.raw != old.raw));
+    // A paid one has a cost.
+    scratch.edit("tiny.toml", "unpaid_evaluators = [\"reversed\"]\n", "");
+    scratch.edit("tiny.toml", "\"tiny_nli\"]", "\"tiny_nli\", \"reversed\"]");
+    scratch.edit("tiny.toml", "tiny_nli = 3.0 }", "tiny_nli = 3.0, reversed = 3.0 }");
+    let paid = scratch.poq(&["run", "tiny.toml", "--update"], 0);
+    assert!(!paid.stderr.contains("profile: 5 rows, nothing to do"), "{}", paid.stderr);
+    // What was made from another variant is refused by who reads it.
+    scratch.edit("results/own/run.json", "\"minus\": \"neutral\"", "\"minus\": \"contradiction\"");
+    scratch.poq(&["simulate", "results/own"], 2).says(&["reversed.parquet", "poq score"]);
+}
+
+#[test]
 fn scales_are_chosen_in_the_experiment() {
     let normalized = |method: &str| {
         let scratch = Scratch::new();
