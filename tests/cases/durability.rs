@@ -100,6 +100,13 @@ fn a_kill_while_scoring_ends_like_an_undisturbed_run() {
     }
     killed.poq(&arguments, 0);
     assert_eq!(killed.scores("own"), calm.scores("own"));
+    let figures = |scratch: &Scratch, figure: &str| {
+        let text = std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read");
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        ["tiny_bi", "tiny_nli"].map(|key| record["stages"]["score"]["details"]["evaluators"][key][figure].clone())
+    };
+    assert_eq!(figures(&killed, "normalization"), figures(&calm, "normalization"));
+    assert!(figures(&killed, "execution").iter().all(serde_json::Value::is_object));
 }
 
 #[test]

@@ -34,8 +34,12 @@ fn record(scratch: &Scratch) -> Value {
     serde_json::from_str(&std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read")).expect("JSON")
 }
 
+fn figures(scratch: &Scratch, evaluator: &str) -> Value {
+    record(scratch)["stages"]["score"]["details"]["evaluators"][evaluator].clone()
+}
+
 fn pieces(scratch: &Scratch, evaluator: &str) -> Option<u64> {
-    record(scratch)["stages"]["score"]["details"]["evaluators"][evaluator]["inference"]["pieces"].as_u64()
+    figures(scratch, evaluator)["inference"]["pieces"].as_u64()
 }
 
 fn column(scratch: &Scratch, scorer: &str) -> Vec<ScoreRow> {
@@ -141,6 +145,62 @@ fn int8_is_another_score_and_f32_comes_back() {
     scratch.poq(&["score", "results/own", "--precision", "f32"], 0);
     assert_eq!(scratch.scores("own"), exact, "from stored work, to the last bit");
     scratch.poq(&["score", "results/own", "--evaluator", "tiny_nan", "--precision", "int8"], 2).says(&["tiny_nan"]);
+}
+
+#[test]
+fn figures_are_those_of_the_table_beside_them() {
+    let scratch = Scratch::new();
+    let content = answers(6, 2, |task, model| format!("keeper {task} of {model}"));
+    import(&scratch, &content, &["tiny_bi", "tiny_nan"], &[]);
+    scratch.poq(&["score", "results/own"], 0);
+    let exact = figures(&scratch, "tiny_bi");
+    assert_eq!(exact["execution"]["precision"], "f32");
+    // The second evaluator has no 8-bit graph, so the stage ends when the first is done.
+    scratch.poq(&["score", "results/own", "--precision", "int8"], 2).says(&["tiny_nan"]);
+    let reduced = figures(&scratch, "tiny_bi");
+    assert_eq!(reduced["execution"]["precision"], "int8");
+    assert_ne!(reduced["normalization"], exact["normalization"]);
+    // Back from stored work: nobody was run.
+    scratch.poq(&["score", "results/own"], 0);
+    let back = figures(&scratch, "tiny_bi");
+    assert_eq!((&back["normalization"], &back["made_by"]), (&exact["normalization"], &exact["made_by"]));
+    assert!(back["execution"].is_null() && back["inference"].is_null());
+    // A kill after the table and before the record: what can be known is found again.
+    let mut killed = record(&scratch);
+    killed["stages"]["score"]["details"] = json!({});
+    scratch.write("results/own/run.json", &killed.to_string());
+    scratch.poq(&["score", "results/own"], 0).says(&["nothing to do"]);
+    assert_eq!(figures(&scratch, "tiny_bi"), back);
+}
+
+#[test]
+fn a_stage_that_ends_early_leaves_its_warnings_to_the_next() {
+    let scratch = Scratch::new();
+    import(&scratch, &answers(4, 1, |_, _| "word ".repeat(200)), &["tiny_fixed", "tiny_nan"], &[]);
+    let path = scratch.path("models/tiny_nan/model.onnx");
+    let sound = std::fs::read(&path).expect("read");
+    let damaged: Vec<u8> = sound.iter().map(|byte| !byte).collect();
+    std::fs::write(&path, damaged).expect("write");
+    scratch.poq(&["score", "results/own"], 2).says(&["tiny_nan", "wrong hash"]);
+    assert_eq!(figures(&scratch, "tiny_fixed")["truncated"], 4);
+    std::fs::write(&path, sound).expect("write");
+    scratch.poq(&["score", "results/own"], 0).says(&["tiny_fixed` reads fewer tokens than 4 rows have"]);
+    assert!(figures(&scratch, "tiny_fixed")["execution"].is_object());
+}
+
+#[test]
+fn another_scale_keeps_how_the_scores_were_computed() {
+    let scratch = Scratch::new();
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let before = figures(&scratch, "tiny_bi");
+    scratch.edit("tiny.toml", "[scoring]", "[scoring]\nnormalize_method = \"rank\"");
+    let again = scratch.poq(&["run", "tiny.toml", "--update"], 0);
+    assert!(!again.stderr.contains("distinct texts"), "nothing was read:\n{}", again.stderr);
+    let after = figures(&scratch, "tiny_bi");
+    assert!(after["execution"].is_object() && after["inference"].is_object());
+    assert_eq!((&after["execution"], &after["inference"]), (&before["execution"], &before["inference"]));
+    assert!(after["normalization"][0]["low"].is_null() && !before["normalization"][0]["low"].is_null());
 }
 
 #[test]
