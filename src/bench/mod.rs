@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod cell;
 pub mod chart;
 pub mod grid;
+pub mod row;
 pub mod sample;
 pub mod verdict;
 

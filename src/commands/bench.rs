@@ -1,31 +1,24 @@
 //! `poq bench`: a sweep over the settings of a pool's evaluators → `bench.parquet`, `bench-<model>.svg`, and the answer.
 
+use super::bench_cell::run_cell;
 use super::context::Context;
 use super::execution::MOST_SESSIONS;
 use crate::bench::calibration::Calibration;
+use crate::bench::row::{execution, row};
 use crate::bench::verdict::{fastest, verdicts};
-use crate::bench::{CellRequest, CellResult, Grid, cell, chart, grid, sample};
-use crate::cli::{BenchArguments, BenchCellArguments};
-use crate::dataset;
-use crate::executor::Interrupted;
+use crate::bench::{CellRequest, Grid, chart, grid};
+use crate::cli::BenchArguments;
 use crate::exit_code::ExitCode;
-use crate::model::manifest::{Exported, Presence, presence};
+use crate::model::manifest::{Presence, presence};
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry, Role};
 use crate::model::runtime;
 use crate::profile::machine;
-use crate::report::statistics::agreement;
-use crate::score::{Execution, Pair};
-use crate::settings::{Data, DataSet};
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
-/// Data sets whose texts are read: those that the repository carries.
-const DATA_SETS: [&str; 2] = ["quick_squad", "quick_news"];
 
 /// Runs the sweep.
 pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
@@ -71,47 +64,6 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
     answer(context, &rows)
 }
 
-/// The hidden half: one cell, in a process of its own.
-pub fn cell_command(context: &Context, arguments: &BenchCellArguments) -> Result<ExitCode> {
-    let request: CellRequest = serde_json::from_str(&arguments.request).context("the request of a bench cell")?;
-    let registry = context.registry()?;
-    let model = registry.get(&request.model, Role::Evaluator)?;
-    runtime::load(&context.models, request.execution.provider)?;
-    Exported::open(&registry, model)?.verify()?;
-    let pairs = sample_pairs(context, request.pairs, request.seed)?;
-    let result = cell::measure(&registry, model, &request, &pairs, &context.quit)?;
-    context.printer.data(&serde_json::to_string(&result)?, &result)?;
-    Ok(ExitCode::Done)
-}
-
-/// The settings that are fastest for one model at one provider and precision, found in seconds and remembered.
-pub fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Precision) -> Result<Execution> {
-    let grid = Grid {
-        providers: vec![provider],
-        precisions: vec![precision],
-        parallelism: grid::parallelism(context.threads, MOST_SESSIONS),
-        batch_sizes: vec![8, 32],
-        batch_tokens: vec![256, 512],
-    };
-    let cells = grid.cells();
-    let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
-    let mut best: Option<(Execution, f64)> = None;
-    for execution in cells {
-        context.check_quit()?;
-        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs: 48, seed: 42, repeats: 2 };
-        let result = run_cell(context, &request)?;
-        let speed = result.tokens as f64 / median(&result.seconds);
-        if best.is_none_or(|(_, fastest)| speed > fastest) {
-            best = Some((execution, speed));
-        }
-        progress.advance(1);
-    }
-    progress.finish();
-    let (execution, speed) = best.context("no settings to calibrate; this is a bug")?;
-    Calibration::open(&context.models).remember(&machine::describe(), model.files_key(), execution, speed)?;
-    Ok(execution)
-}
-
 fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
     let chosen: Vec<&Model> = if arguments.models.is_empty() {
         registry.models.iter().filter(|m| m.role == Role::Evaluator && m.pool == arguments.pool).collect()
@@ -149,104 +101,6 @@ fn parallelism(context: &Context, arguments: &BenchArguments) -> Vec<(usize, usi
 
 fn or<T: Copy>(given: &[T], default: &[T]) -> Vec<T> {
     if given.is_empty() { default.to_vec() } else { given.to_vec() }
-}
-
-fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>> {
-    let registry = dataset::registry::Registry::open(&context.datasets)?;
-    let sets = DATA_SETS
-        .iter()
-        .filter(|key| registry.get(key).is_ok())
-        .map(|key| DataSet { dataset: (*key).to_owned(), sample: None });
-    let mut data = Data { seed, sets: sets.collect() };
-    if data.sets.is_empty() {
-        // Another registry than the repository's: whatever it has.
-        data.sets = registry.datasets.iter().map(|set| DataSet { dataset: set.key.clone(), sample: None }).collect();
-    }
-    let mut tasks = dataset::load(&registry, &data)?;
-    // Short questions and long articles in turn, however few are taken.
-    tasks.sort_by_cached_key(|task| crate::digest::hex(&crate::digest::sha256_fields([task.task_id.as_bytes()])));
-    let pairs = sample::pairs(&tasks, count, seed);
-    ensure!(!pairs.is_empty(), "the data sets hold no text to read");
-    Ok(pairs)
-}
-
-/// Measures a cell in a process of its own; its error is the cell's.
-fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> {
-    let program = std::env::current_exe().context("cannot find poq itself")?;
-    let mut command = Command::new(program);
-    command.args(["bench-cell", "--quiet", "--format", "text", "--threads", &context.threads.to_string()]);
-    command.arg("--models").arg(&context.models).arg("--datasets").arg(&context.datasets);
-    command.arg(serde_json::to_string(request)?);
-    let output = command.stdin(Stdio::null()).output().context("cannot start a bench cell")?;
-    if context.quit.requested() {
-        return Err(Interrupted.into());
-    }
-    if !output.status.success() {
-        bail!("{}", own_error(&String::from_utf8_lossy(&output.stderr)));
-    }
-    serde_json::from_slice(&output.stdout).context("a bench cell answered nonsense; this is a bug")
-}
-
-/// What poq said itself: libraries write whole logs before it.
-fn own_error(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().collect();
-    let first = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap_or(0);
-    lines[first.min(lines.len())..].join("\n").trim_start_matches("error: ").trim().to_owned()
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
-}
-
-/// The table row of a cell; the first f32 cell of a model is what its others are compared with.
-fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Option<Vec<Option<f64>>>) -> BenchRow {
-    let Execution { provider, precision, workers, threads, batch_size, batch_tokens } = request.execution;
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let (result, error) = match result {
-        Ok(result) => (Some(result), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    if let (None, Some(result), Precision::F32) = (&baseline, &result, precision) {
-        *baseline = Some(result.scores.clone());
-    }
-    let compared = baseline.as_ref().zip(result.as_ref()).map(|(expected, result)| {
-        let differences =
-            expected.iter().zip(&result.scores).filter_map(|(a, b)| Some((a.as_ref()? - b.as_ref()?).abs()));
-        (differences.fold(0.0, f64::max), agreement(expected, &result.scores).spearman)
-    });
-    let seconds = result.as_ref().map(|result| median(&result.seconds));
-    let figure = |read: fn(&CellResult) -> f64| result.as_ref().map(read);
-    BenchRow {
-        model: request.model.clone(),
-        provider: provider.name().to_owned(),
-        precision: precision.name().to_owned(),
-        workers: count(workers),
-        threads: count(threads),
-        batch_size: count(batch_size),
-        batch_tokens: count(batch_tokens),
-        texts: result.as_ref().map_or(0, |result| result.texts as i64),
-        tokens: result.as_ref().map_or(0, |result| result.tokens as i64),
-        repeats: count(request.repeats),
-        seconds,
-        texts_per_s: result.as_ref().zip(seconds).map(|(result, seconds)| result.texts as f64 / seconds),
-        tokens_per_s: result.as_ref().zip(seconds).map(|(result, seconds)| result.tokens as f64 / seconds),
-        latency_ms_p50: figure(|result| result.latency_ms_p50),
-        latency_ms_p95: figure(|result| result.latency_ms_p95),
-        latency_ms_p99: figure(|result| result.latency_ms_p99),
-        peak_memory_mb: result.as_ref().and_then(|result| result.peak_memory_mb),
-        padding_waste: figure(|result| result.padding_waste),
-        busy_share: figure(|result| result.busy_share),
-        largest_difference_vs_f32: compared.map(|(largest, _)| largest),
-        spearman_vs_f32: compared.and_then(|(_, spearman)| spearman),
-        error,
-    }
 }
 
 fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Result<()> {
@@ -342,18 +196,4 @@ fn shortened(error: &str) -> String {
         return line.to_owned();
     }
     line.chars().take(CHARACTERS).chain("…".chars()).collect()
-}
-
-fn execution(row: &BenchRow) -> Result<Execution> {
-    let provider = serde_json::from_value(row.provider.clone().into())?;
-    let precision = serde_json::from_value(row.precision.clone().into())?;
-    let count = |n: i32| n.unsigned_abs() as usize;
-    Ok(Execution {
-        provider,
-        precision,
-        workers: count(row.workers),
-        threads: count(row.threads),
-        batch_size: count(row.batch_size),
-        batch_tokens: count(row.batch_tokens),
-    })
 }

@@ -1,15 +1,17 @@
 //! How an evaluator is run on this machine: what the settings say, else what a calibration found, else a default for the
 //! cores there are.
 
-use super::bench;
+use super::bench_cell::run_cell;
 use super::context::Context;
 use crate::bench::calibration::Calibration;
-use crate::model::provider::Provider;
+use crate::bench::row::median;
+use crate::bench::{CellRequest, Grid, grid};
+use crate::model::provider::{Precision, Provider};
 use crate::model::registry::Model;
 use crate::profile::machine;
 use crate::score::Execution;
 use crate::settings::Scoring;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
 pub const MOST_SESSIONS: usize = 4;
@@ -45,7 +47,7 @@ pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: boo
         // It was found with every core; a user who allows fewer threads gets the defaults for those.
         .filter(|found| found.workers * found.threads <= context.threads);
     let found = match remembered {
-        None if measure => Some(bench::calibrate(context, model, provider, precision)?),
+        None if measure => Some(calibrate(context, model, provider, precision)?),
         found => found,
     };
     let Some(found) = found else { return Ok((execution, origin)) };
@@ -59,6 +61,34 @@ pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: boo
     };
     let taken = open || scoring.batch_size.is_none() || scoring.batch_tokens.is_none();
     Ok((execution, if taken { Origin::Calibration } else { origin }))
+}
+
+/// The settings that are fastest for one model at one provider and precision, found in seconds and remembered.
+fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Precision) -> Result<Execution> {
+    let grid = Grid {
+        providers: vec![provider],
+        precisions: vec![precision],
+        parallelism: grid::parallelism(context.threads, MOST_SESSIONS),
+        batch_sizes: vec![8, 32],
+        batch_tokens: vec![256, 512],
+    };
+    let cells = grid.cells();
+    let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
+    let mut best: Option<(Execution, f64)> = None;
+    for execution in cells {
+        context.check_quit()?;
+        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs: 48, seed: 42, repeats: 2 };
+        let result = run_cell(context, &request)?;
+        let speed = result.tokens as f64 / median(&result.seconds);
+        if best.is_none_or(|(_, fastest)| speed > fastest) {
+            best = Some((execution, speed));
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    let (execution, speed) = best.context("no settings to calibrate; this is a bug")?;
+    Calibration::open(&context.models).remember(&machine::describe(), model.files_key(), execution, speed)?;
+    Ok(execution)
 }
 
 /// Small graphs gain more from several sessions than from several threads in one (no thread waits for another at the end of

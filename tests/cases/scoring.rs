@@ -1,34 +1,9 @@
-//! Scoring as users meet it: what is read once, other precisions and providers, variants, normalisation, and the sweep.
+//! Scoring as users meet it: what is read once, other precisions and providers, variants and normalisation.
 
 use crate::invariants::assert_close;
-use crate::support::Scratch;
-use poq::store::rows::{BenchRow, RewardRow, ScoreRow};
+use crate::support::{Scratch, answers, import};
+use poq::store::rows::{RewardRow, ScoreRow};
 use serde_json::{Value, json};
-use std::fmt::Write;
-
-/// Answers of several models to a few tasks, as JSON lines; `output` says what model `m` answers to task `t`.
-fn answers(tasks: usize, models: usize, output: impl Fn(usize, usize) -> String) -> String {
-    let mut text = String::new();
-    for task in 0..tasks {
-        for model in 0..models {
-            let row = json!({
-                "task_id": format!("t{task:03}"), "task_type": if task % 2 == 0 { "qa" } else { "summarization" },
-                "input": format!("What is lamp {task} for?"), "reference": format!("lamp {task} lights the harbour"),
-                "model": format!("m{model}"), "output": output(task, model),
-            });
-            let _ = writeln!(text, "{row}");
-        }
-    }
-    text
-}
-
-fn import(scratch: &Scratch, content: &str, evaluators: &[&str], more: &[&str]) {
-    scratch.write("answers.jsonl", content);
-    let evaluators = evaluators.iter().flat_map(|key| ["--evaluator", key]);
-    let arguments: Vec<&str> =
-        ["import", "answers.jsonl", "--run", "own"].into_iter().chain(evaluators).chain(more.iter().copied()).collect();
-    scratch.poq(&arguments, 0);
-}
 
 fn record(scratch: &Scratch) -> Value {
     serde_json::from_str(&std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read")).expect("JSON")
@@ -348,55 +323,4 @@ fn the_stand_in_scores_thousands_of_rows_the_same_at_any_size() {
     let one = score(&["--workers", "1", "--batch-size", "1", "--threads", "1"]);
     assert_eq!(one.len(), 4 * 3500);
     assert_eq!(one, score(&["--workers", "3", "--batch-size", "32"]));
-}
-
-#[test]
-fn a_sweep_is_a_table_a_chart_and_an_answer() {
-    let scratch = Scratch::new();
-    let arguments = [
-        "bench",
-        "--model",
-        "tiny_bi",
-        "--provider",
-        "cpu,openvino",
-        "--batch-size",
-        "2,8",
-        "--pairs",
-        "12",
-        "--repeats",
-        "1",
-    ];
-    let ran = scratch.poq(&arguments, 0);
-    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
-    let (failed, worked): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.error.is_some());
-    assert!(failed.iter().all(|row| row.provider == "openvino") && !failed.is_empty(), "the CPU build has no OpenVINO");
-    assert!(worked.iter().any(|row| row.precision == "int8") && worked.iter().any(|row| row.precision == "f32"));
-    for row in worked {
-        assert!(row.tokens_per_s.is_some_and(|speed| speed > 0.0) && row.texts > 12, "{row:?}");
-        assert!(row.peak_memory_mb.is_some_and(|megabytes| megabytes > 1.0), "{row:?}");
-        assert!(row.busy_share.is_some_and(|share| share <= 1.01), "{row:?}");
-        assert!(row.padding_waste.is_some_and(|share| share < 0.9), "{row:?}");
-        let (difference, exact) = (row.largest_difference_vs_f32.expect("compared"), row.precision == "f32");
-        assert!(if exact { difference < 1e-5 } else { difference < 0.2 }, "{row:?}");
-    }
-    let svg = std::fs::read_to_string(scratch.path("results/bench/bench-tiny_bi.svg")).expect("chart");
-    assert!(svg.contains("cpu int8"), "{svg}");
-    let last = ran.stdout.trim_end().lines().last().expect("an answer");
-    assert!(last.starts_with("tiny_bi: --provider cpu --precision f32 --workers"), "{last}");
-    // What was found is what scoring uses where its settings leave it open.
-    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
-    scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
-}
-
-#[test]
-fn a_calibration_is_made_once() {
-    let scratch = Scratch::new();
-    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_cross"], &[]);
-    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
-    let path = scratch.path("models/calibration.json");
-    let written = std::fs::metadata(&path).expect("remembered").modified().expect("time");
-    std::fs::remove_dir_all(scratch.path("results/own/work")).expect("remove");
-    std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
-    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
-    assert_eq!(std::fs::metadata(&path).expect("there").modified().expect("time"), written);
 }

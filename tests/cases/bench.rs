@@ -1,0 +1,55 @@
+//! `poq bench` and `--calibrate` as users meet them: the sweep, its answer, and what is remembered of it.
+
+use crate::support::{Scratch, answers, import};
+use poq::store::rows::BenchRow;
+
+#[test]
+fn a_sweep_is_a_table_a_chart_and_an_answer() {
+    let scratch = Scratch::new();
+    let arguments = [
+        "bench",
+        "--model",
+        "tiny_bi",
+        "--provider",
+        "cpu,openvino",
+        "--batch-size",
+        "2,8",
+        "--pairs",
+        "12",
+        "--repeats",
+        "1",
+    ];
+    let ran = scratch.poq(&arguments, 0);
+    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
+    let (failed, worked): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.error.is_some());
+    assert!(failed.iter().all(|row| row.provider == "openvino") && !failed.is_empty(), "the CPU build has no OpenVINO");
+    assert!(worked.iter().any(|row| row.precision == "int8") && worked.iter().any(|row| row.precision == "f32"));
+    for row in worked {
+        assert!(row.tokens_per_s.is_some_and(|speed| speed > 0.0) && row.texts > 12, "{row:?}");
+        assert!(row.peak_memory_mb.is_some_and(|megabytes| megabytes > 1.0), "{row:?}");
+        assert!(row.busy_share.is_some_and(|share| share <= 1.01), "{row:?}");
+        assert!(row.padding_waste.is_some_and(|share| share < 0.9), "{row:?}");
+        let (difference, exact) = (row.largest_difference_vs_f32.expect("compared"), row.precision == "f32");
+        assert!(if exact { difference < 1e-5 } else { difference < 0.2 }, "{row:?}");
+    }
+    let svg = std::fs::read_to_string(scratch.path("results/bench/bench-tiny_bi.svg")).expect("chart");
+    assert!(svg.contains("cpu int8"), "{svg}");
+    let last = ran.stdout.trim_end().lines().last().expect("an answer");
+    assert!(last.starts_with("tiny_bi: --provider cpu --precision f32 --workers"), "{last}");
+    // What was found is what scoring uses where its settings leave it open.
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
+    scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
+}
+
+#[test]
+fn a_calibration_is_made_once() {
+    let scratch = Scratch::new();
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_cross"], &[]);
+    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
+    let path = scratch.path("models/calibration.json");
+    let written = std::fs::metadata(&path).expect("remembered").modified().expect("time");
+    std::fs::remove_dir_all(scratch.path("results/own/work")).expect("remove");
+    std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
+    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
+    assert_eq!(std::fs::metadata(&path).expect("there").modified().expect("time"), written);
+}
