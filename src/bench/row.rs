@@ -20,9 +20,7 @@ pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Opt
         *baseline = Some(result.scores.clone());
     }
     let compared = baseline.as_ref().zip(result.as_ref()).map(|(expected, result)| {
-        let differences =
-            expected.iter().zip(&result.scores).filter_map(|(a, b)| Some((a.as_ref()? - b.as_ref()?).abs()));
-        (differences.fold(0.0, f64::max), agreement(expected, &result.scores).spearman)
+        (largest_difference(expected, &result.scores), agreement(expected, &result.scores).spearman)
     });
     let seconds = result.as_ref().map(|result| median(&result.seconds));
     let figure = |read: fn(&CellResult) -> f64| result.as_ref().map(read);
@@ -46,10 +44,16 @@ pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Opt
         peak_memory_mb: result.as_ref().and_then(|result| result.peak_memory_mb),
         padding_waste: figure(|result| result.padding_waste),
         busy_share: figure(|result| result.busy_share),
-        largest_difference_vs_f32: compared.map(|(largest, _)| largest),
+        largest_difference_vs_f32: compared.and_then(|(largest, _)| largest),
         spearman_vs_f32: compared.and_then(|(_, spearman)| spearman),
         error,
     }
+}
+
+/// Largest difference of the scores that both have; none when there is no such pair.
+fn largest_difference(expected: &[Option<f64>], scores: &[Option<f64>]) -> Option<f64> {
+    let both = expected.iter().zip(scores).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()));
+    both.map(|(a, b)| (a - b).abs()).reduce(f64::max)
 }
 
 /// How the cell of a row was run.
@@ -77,5 +81,24 @@ pub fn median(values: &[f64]) -> f64 {
         0 => f64::NAN,
         n if n % 2 == 1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_compared_has_no_difference() {
+        let scores = [Some(0.5), None, Some(0.25)];
+        assert_eq!(largest_difference(&scores, &[Some(0.75), Some(9.0), Some(0.25)]), Some(0.25));
+        assert_eq!(largest_difference(&scores, &[None, Some(1.0), None]), None);
+        assert_eq!(largest_difference(&[], &[]), None);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        assert!((median(&[4.0, 1.0, 3.0, 2.0]) - 2.5).abs() < 1e-12 && (median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
+        assert!(median(&[]).is_nan());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{Scratch, answers, import};
 use poq::store::rows::BenchRow;
+use serde_json::json;
 
 #[test]
 fn a_sweep_is_a_table_a_chart_and_an_answer() {
@@ -52,4 +53,27 @@ fn a_calibration_is_made_once() {
     std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
     scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
     assert_eq!(std::fs::metadata(&path).expect("there").modified().expect("time"), written);
+}
+
+#[test]
+fn a_cell_whose_texts_fail_did_not_work() {
+    let scratch = Scratch::new();
+    // The fixture answers NaN to pairs whose first text, here the output, begins with this word: it is every word there is.
+    let article = |i: usize| json!({"id": format!("n{i}"), "article": "poison ".repeat(40), "highlights": "tide"});
+    let articles: Vec<String> = (0..4).map(|i| article(i).to_string()).collect();
+    scratch.write("datasets/news.jsonl", &articles.join("\n"));
+    let registry = std::fs::read_to_string(scratch.path("datasets/registry.toml")).expect("read");
+    let (head, rest) = registry.split_once("[[dataset]]").expect("data sets");
+    let (_, news) = rest.split_once("[[dataset]]").expect("the second");
+    scratch.write("datasets/registry.toml", &format!("{head}[[dataset]]{news}"));
+    let ran = scratch.poq(&["bench", "--model", "tiny_nan", "--provider", "cpu", "--pairs", "12", "--repeats", "1"], 2);
+    assert!(ran.stdout.contains("tiny_nan: no settings worked"), "{}", ran.stdout);
+    for row in scratch.table::<BenchRow>("results/bench/bench.parquet") {
+        assert_eq!((row.tokens_per_s, row.largest_difference_vs_f32), (None, None));
+        let error = row.error.expect("failed");
+        assert!(
+            row.precision != "f32" || error.contains("texts failed, the first with: ") && error.contains("NaN"),
+            "{error}"
+        );
+    }
 }
