@@ -77,3 +77,13 @@ fn a_cell_whose_texts_fail_did_not_work() {
         );
     }
 }
+
+#[test]
+fn a_sweep_of_one_reduced_precision_has_an_answer() {
+    let scratch = Scratch::new();
+    let sweep = "bench --model tiny_bi --provider cpu --precision int8 --batch-size 8 --pairs 12 --repeats 1";
+    let ran = scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 0);
+    let last = ran.stdout.trim_end().lines().last().expect("an answer");
+    assert!(last.starts_with("tiny_bi: reduced: --provider cpu --precision int8"), "{last}");
+    assert!(last.contains("not compared with f32"), "{last}");
+}
