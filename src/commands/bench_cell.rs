@@ -12,7 +12,7 @@ use crate::model::runtime;
 use crate::score::Pair;
 use crate::settings::{Data, DataSet};
 use anyhow::{Context as _, Result, bail, ensure};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Data sets whose texts are read: those that the repository carries.
 const DATA_SETS: [&str; 2] = ["quick_squad", "quick_news"];
@@ -42,7 +42,7 @@ pub fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> 
         return Err(Interrupted.into());
     }
     if !output.status.success() {
-        bail!("{}", own_error(&String::from_utf8_lossy(&output.stderr)));
+        bail!("{}", failure(output.status, &String::from_utf8_lossy(&output.stderr)));
     }
     serde_json::from_slice(&output.stdout).context("a bench cell answered nonsense; this is a bug")
 }
@@ -66,9 +66,33 @@ fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>>
     Ok(pairs)
 }
 
-/// What poq said itself: libraries write whole logs before it.
-fn own_error(stderr: &str) -> String {
+/// Why a cell's process failed: what poq said itself (libraries write whole logs before it), else how the process ended, for
+/// one that is killed says nothing.
+fn failure(status: ExitStatus, stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().collect();
-    let first = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap_or(0);
-    lines[first.min(lines.len())..].join("\n").trim_start_matches("error: ").trim().to_owned()
+    if let Some(first) = lines.iter().rposition(|line| line.starts_with("error: ")) {
+        return lines[first..].join("\n").trim_start_matches("error: ").trim().to_owned();
+    }
+    let said = lines.iter().rev().find(|line| !line.trim().is_empty());
+    let said = said.map_or_else(String::new, |line| format!(": {}", line.trim()));
+    format!("the cell's process ended with {status}{said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(script: &str) -> ExitStatus {
+        Command::new("sh").args(["-c", script]).status().expect("runs")
+    }
+
+    #[test]
+    fn a_cell_that_is_killed_has_an_error_too() {
+        let killed = end("kill -9 $$");
+        assert!(failure(killed, "").contains("signal: 9"), "{}", failure(killed, ""));
+        assert!(failure(killed, "loading\n\n").ends_with(": loading"));
+        let failed = end("exit 2");
+        assert_eq!(failure(failed, "a library's log\nerror: it broke\nhint: mend it"), "it broke\nhint: mend it");
+        assert!(failure(failed, "").contains("exit status: 2"));
+    }
 }

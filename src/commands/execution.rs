@@ -6,6 +6,7 @@ use super::context::Context;
 use crate::bench::calibration::Calibration;
 use crate::bench::row::median;
 use crate::bench::{CellRequest, Grid, grid};
+use crate::executor::Interrupted;
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::Model;
 use crate::profile::machine;
@@ -75,18 +76,28 @@ fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Pr
     let cells = grid.cells();
     let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
     let mut best: Option<(Execution, f64)> = None;
+    let mut first_error = None;
     for execution in cells {
         context.check_quit()?;
         let request = CellRequest { model: model.files_key().to_owned(), execution, pairs: 48, seed: 42, repeats: 2 };
-        let result = run_cell(context, &request)?;
-        let speed = result.tokens as f64 / median(&result.seconds);
-        if best.is_none_or(|(_, fastest)| speed > fastest) {
-            best = Some((execution, speed));
+        match run_cell(context, &request) {
+            Ok(result) => {
+                let speed = result.tokens as f64 / median(&result.seconds);
+                if best.is_none_or(|(_, fastest)| speed > fastest) {
+                    best = Some((execution, speed));
+                }
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            // The largest batch may take more memory than there is; that says nothing of the others.
+            Err(error) => drop(first_error.get_or_insert(error)),
         }
         progress.advance(1);
     }
     progress.finish();
-    let (execution, speed) = best.context("no settings to calibrate; this is a bug")?;
+    let Some((execution, speed)) = best else {
+        let error = first_error.context("no settings to calibrate; this is a bug")?;
+        return Err(error.context("no settings could be measured"));
+    };
     Calibration::open(&context.models).remember(&machine::describe(), model.files_key(), execution, speed)?;
     Ok(execution)
 }
