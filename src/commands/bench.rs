@@ -28,8 +28,8 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
         providers: providers(context, arguments),
         precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::Int8]),
         parallelism: parallelism(context, arguments),
-        batch_sizes: or(&arguments.batch_sizes, &[4, 8, 32]),
-        batch_tokens: or(&arguments.batch_tokens, &[256, 2048]),
+        batch_sizes: arguments.batch_sizes.clone(),
+        batch_tokens: arguments.batch_tokens.clone(),
     };
     let cells = grid.cells();
     ensure!(!cells.is_empty(), "no provider of the sweep can compute any of its precisions");

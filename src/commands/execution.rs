@@ -3,6 +3,7 @@
 
 use super::bench_cell::run_cell;
 use super::context::Context;
+use crate::bench::batches::batches;
 use crate::bench::calibration::Calibration;
 use crate::bench::row::median;
 use crate::bench::{CellRequest, Grid, grid};
@@ -16,13 +17,6 @@ use anyhow::{Context as _, Result};
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
 pub const MOST_SESSIONS: usize = 4;
-
-/// Rows and padded tokens per batch on a CPU: a batch of a few hundred tokens keeps every layer in the processor's caches,
-/// whether it is many short rows or one long one. On MiniLM 256 tokens were 5 to 25 % faster than 8 rows of any length.
-const CPU_BATCH: (usize, usize) = (32, 256);
-
-/// The same on a GPU, which wants much work at once.
-const GPU_BATCH: (usize, usize) = (256, 16_384);
 
 /// Where an execution's numbers come from, for the line that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,16 +64,18 @@ fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Pr
         providers: vec![provider],
         precisions: vec![precision],
         parallelism: grid::parallelism(context.threads, MOST_SESSIONS),
-        batch_sizes: vec![8, 32],
-        batch_tokens: vec![256, 512],
+        batch_sizes: Vec::new(),
+        batch_tokens: Vec::new(),
     };
     let cells = grid.cells();
+    // Enough for a full batch.
+    let pairs = batches(provider).default.0.max(48);
     let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
     let mut best: Option<(Execution, f64)> = None;
     let mut first_error = None;
     for execution in cells {
         context.check_quit()?;
-        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs: 48, seed: 42, repeats: 2 };
+        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs, seed: 42, repeats: 2 };
         match run_cell(context, &request) {
             Ok(result) => {
                 let speed = result.tokens as f64 / median(&result.seconds);
@@ -109,7 +105,7 @@ fn defaults(context: &Context, scoring: &Scoring) -> (Execution, Origin) {
         Some(threads) => (context.threads / threads).clamp(1, MOST_SESSIONS),
         None => context.threads.min(MOST_SESSIONS),
     });
-    let (batch_size, batch_tokens) = if scoring.provider == Provider::Cuda { GPU_BATCH } else { CPU_BATCH };
+    let (batch_size, batch_tokens) = batches(scoring.provider).default;
     let execution = Execution {
         provider: scoring.provider,
         precision: scoring.precision,

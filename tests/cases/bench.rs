@@ -1,6 +1,8 @@
 //! `poq bench` and `--calibrate` as users meet them: the sweep, its answer, and what is remembered of it.
 
 use crate::support::{Scratch, answers, import};
+use poq::bench::batches::batches;
+use poq::model::provider::Provider;
 use poq::store::rows::BenchRow;
 use serde_json::json;
 
@@ -40,6 +42,17 @@ fn a_sweep_is_a_table_a_chart_and_an_answer() {
     // What was found is what scoring uses where its settings leave it open.
     import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
     scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
+}
+
+#[test]
+fn the_help_names_the_batches_that_are_measured() {
+    let help = Scratch::new().poq(&["bench", "--help"], 0).stdout;
+    let list = |values: &[usize]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    for provider in [Provider::Cpu, Provider::Cuda] {
+        for values in [batches(provider).sizes, batches(provider).tokens] {
+            assert!(help.contains(&list(values)), "{provider:?} {values:?}:\n{help}");
+        }
+    }
 }
 
 #[test]
