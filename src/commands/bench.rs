@@ -2,8 +2,7 @@
 
 use super::bench_cell::run_cell;
 use super::context::Context;
-use super::execution::MOST_SESSIONS;
-use crate::bench::calibration::Calibration;
+use super::execution::{MOST_SESSIONS, calibration};
 use crate::bench::row::{execution, row};
 use crate::bench::verdict::{fastest, verdicts};
 use crate::bench::{CellRequest, Grid, chart, grid};
@@ -13,7 +12,6 @@ use crate::model::manifest::{Presence, presence};
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry, Role};
 use crate::model::runtime;
-use crate::profile::machine;
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
 use anyhow::{Context as _, Result, ensure};
@@ -61,7 +59,7 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
     }
     progress.finish();
     write(context, arguments, &rows)?;
-    answer(context, &rows)
+    answer(context, &rows, is_narrowed(arguments))
 }
 
 fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
@@ -121,8 +119,28 @@ fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Re
     Ok(())
 }
 
+/// Whether flags kept the sweep from what it would have measured: its best is then the best of a part.
+fn is_narrowed(arguments: &BenchArguments) -> bool {
+    let BenchArguments { workers, worker_threads, batch_sizes, batch_tokens, .. } = arguments;
+    [workers, worker_threads, batch_sizes, batch_tokens].into_iter().any(|list| !list.is_empty())
+}
+
+/// Remembers the fastest settings for `poq score`; those of a narrowed sweep only in place of slower ones, since nobody knows
+/// how they compare with the defaults.
+fn remember(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<()> {
+    let mut calibration = calibration(context);
+    for row in fastest(rows) {
+        let (found, speed) = (execution(row)?, row.tokens_per_s.unwrap_or_default());
+        let known = calibration.find(&row.model, found.provider, found.precision).map(|entry| entry.tokens_per_s);
+        if !narrowed || known.is_some_and(|known| speed > known) {
+            calibration.remember(&row.model, found, speed)?;
+        }
+    }
+    Ok(())
+}
+
 /// The table on stdout, and as its last lines what to use.
-fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
+fn answer(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<ExitCode> {
     let mut text = format!(
         "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} {:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}\n",
         "model",
@@ -167,22 +185,19 @@ fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
         };
     }
     let verdicts = verdicts(rows);
-    let mut calibration = Calibration::open(&context.models);
-    for row in fastest(rows) {
-        let speed = row.tokens_per_s.unwrap_or_default();
-        calibration.remember(&machine::describe(), &row.model, execution(row)?, speed)?;
-    }
+    remember(context, rows, narrowed)?;
     let lines: Vec<String> = verdicts
         .iter()
         .map(|(model, verdict)| {
             verdict.map_or_else(|| format!("{model}: no settings worked, see `error`"), |verdict| verdict.line(model))
         })
         .collect();
-    let _ = write!(
-        text,
-        "\nfastest here, and what `poq score` uses from now on where its settings leave it open:\n{}",
-        lines.join("\n")
-    );
+    let what = if narrowed {
+        "fastest of the settings that were asked for; remembered where they beat what is remembered already:"
+    } else {
+        "fastest here, and what `poq score` uses from now on where its settings leave it open:"
+    };
+    let _ = write!(text, "\n{what}\n{}", lines.join("\n"));
     context.printer.data(&text, &serde_json::json!({ "rows": rows, "answer": lines }))?;
     let worked = rows.iter().any(|row| row.error.is_none());
     Ok(if worked { ExitCode::Done } else { ExitCode::CouldNotRun })

@@ -36,11 +36,7 @@ pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: boo
         return Ok((execution, origin));
     }
     let Scoring { provider, precision, .. } = *scoring;
-    let remembered = Calibration::open(&context.models)
-        .find(&machine::describe(), model.files_key(), provider, precision)
-        .map(|entry| entry.execution)
-        // It was found with every core; a user who allows fewer threads gets the defaults for those.
-        .filter(|found| found.workers * found.threads <= context.threads);
+    let remembered = calibration(context).find(model.files_key(), provider, precision).map(|entry| entry.execution);
     let found = match remembered {
         None if measure => Some(calibrate(context, model, provider, precision)?),
         found => found,
@@ -94,8 +90,14 @@ fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Pr
         let error = first_error.context("no settings to calibrate; this is a bug")?;
         return Err(error.context("no settings could be measured"));
     };
-    Calibration::open(&context.models).remember(&machine::describe(), model.files_key(), execution, speed)?;
+    calibration(context).remember(model.files_key(), execution, speed)?;
     Ok(execution)
+}
+
+/// What is remembered for this machine and the threads that may be used.
+#[must_use]
+pub fn calibration(context: &Context) -> Calibration {
+    Calibration::open(&context.models, &machine::describe(), context.threads)
 }
 
 /// Small graphs gain more from several sessions than from several threads in one (no thread waits for another at the end of

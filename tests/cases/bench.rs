@@ -4,7 +4,7 @@ use crate::support::{Scratch, answers, import};
 use poq::bench::batches::batches;
 use poq::model::provider::Provider;
 use poq::store::rows::BenchRow;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_sweep_is_a_table_a_chart_and_an_answer() {
@@ -39,9 +39,41 @@ fn a_sweep_is_a_table_a_chart_and_an_answer() {
     assert!(svg.contains("cpu int8"), "{svg}");
     let last = ran.stdout.trim_end().lines().last().expect("an answer");
     assert!(last.starts_with("tiny_bi: --provider cpu --precision f32 --workers"), "{last}");
-    // What was found is what scoring uses where its settings leave it open.
+}
+
+#[test]
+fn what_a_whole_sweep_found_is_what_scoring_uses() {
+    let scratch = Scratch::new();
+    let sweep = |more: &str| {
+        let flags = format!("bench --model tiny_bi --provider cpu --precision f32 --pairs 12 --repeats 1 {more}");
+        scratch.poq(&flags.split_whitespace().collect::<Vec<_>>(), 0).stdout
+    };
+    let path = scratch.path("models/calibration.json");
+    let remembered =
+        || -> Vec<Value> { serde_json::from_str(&std::fs::read_to_string(&path).expect("remembered")).expect("JSON") };
+    // A part of the settings says nothing of the others.
+    assert!(sweep("--threads 1 --batch-size 2").contains("fastest of the settings that were asked for"));
+    assert!(!path.exists());
+    assert!(sweep("--threads 1").contains("what `poq score` uses from now on"));
+    let entry = remembered().remove(0);
+    assert_eq!((&entry["model"], &entry["allowed_threads"]), (&json!("tiny_bi"), &json!(1)));
     import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
-    scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
+    let score = |threads: &str| {
+        let _ = std::fs::remove_dir_all(scratch.path("results/own/work"));
+        let _ = std::fs::remove_dir_all(scratch.path("results/own/scores"));
+        scratch.poq(&["score", "results/own", "--threads", threads], 0)
+    };
+    score("1").says(&["calibrated on this machine"]);
+    // What was found with one thread is no answer for two.
+    score("2").says(&["defaults of this machine"]);
+    for (known, batch_size) in [(1e12, &entry["execution"]["batch_size"]), (1e-3, &json!(2))] {
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut entries: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+        entries[0]["tokens_per_s"] = json!(known);
+        std::fs::write(&path, json!(entries).to_string()).expect("write");
+        sweep("--threads 1 --batch-size 2");
+        assert_eq!((&remembered()[0]["execution"]["batch_size"], remembered().len()), (batch_size, 1));
+    }
 }
 
 #[test]
