@@ -7,16 +7,18 @@ use crate::bench::row::{execution, row};
 use crate::bench::verdict::{fastest, verdicts};
 use crate::bench::{CellRequest, Grid, chart, grid};
 use crate::cli::BenchArguments;
+use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use crate::model::manifest::{Presence, presence};
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry, Role};
 use crate::model::runtime;
+use crate::score::Execution;
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
 use anyhow::{Context as _, Result, ensure};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Runs the sweep.
 pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
@@ -31,6 +33,8 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
     };
     let cells = grid.cells();
     ensure!(!cells.is_empty(), "no provider of the sweep can compute any of its precisions");
+    let directory = arguments.out.clone().unwrap_or_else(|| context.results.join("bench"));
+    create(&directory)?;
     context.printer.note(&format!(
         "bench: {} models × {} settings, {} pairs, {} timed passes each",
         models.len(),
@@ -38,11 +42,42 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
         arguments.pairs,
         arguments.repeats
     ));
-    let mut progress = context.printer.progress("bench", models.len() * cells.len());
     let mut rows = Vec::new();
-    for model in &models {
+    match sweep(context, arguments, &models, &cells, &directory.join("bench.parquet"), &mut rows) {
+        Err(error) if error.is::<Interrupted>() => {
+            let kept = format!("the cells that were measured stand in `{}`", directory.join("bench.parquet").display());
+            let kept = if rows.is_empty() { "no cell was measured" } else { kept.as_str() };
+            context.printer.warning(&format!("interrupted; {kept}, and the same command begins again"));
+            return Ok(ExitCode::Interrupted);
+        }
+        swept => swept?,
+    }
+    draw(context, &directory, &rows)?;
+    answer(context, &rows, is_narrowed(arguments))
+}
+
+/// Makes the directory and tries it: a sweep takes long, and what it finds has to go somewhere.
+fn create(directory: &Path) -> Result<()> {
+    let probe = directory.join("bench.tmp");
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("cannot write to `{}`\nhint: `--out` names another directory", directory.display()))
+}
+
+/// Measures every cell; the table is written after each, so that an end before the last one loses only what it interrupts.
+fn sweep(
+    context: &Context,
+    arguments: &BenchArguments,
+    models: &[Model],
+    cells: &[Execution],
+    path: &Path,
+    rows: &mut Vec<BenchRow>,
+) -> Result<()> {
+    let mut progress = context.printer.progress("bench", models.len() * cells.len());
+    for model in models {
         let mut baseline = None;
-        for &execution in &cells {
+        for &execution in cells {
             context.check_quit()?;
             let request = CellRequest {
                 model: model.key.clone(),
@@ -54,12 +89,12 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
             let result = run_cell(context, &request);
             context.check_quit()?;
             rows.push(row(&request, result, &mut baseline));
+            table::write(path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
             progress.advance(1);
         }
     }
     progress.finish();
-    write(context, arguments, &rows)?;
-    answer(context, &rows, is_narrowed(arguments))
+    Ok(())
 }
 
 fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
@@ -101,12 +136,9 @@ fn or<T: Copy>(given: &[T], default: &[T]) -> Vec<T> {
     if given.is_empty() { default.to_vec() } else { given.to_vec() }
 }
 
-fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Result<()> {
-    let directory = arguments.out.clone().unwrap_or_else(|| context.results.join("bench"));
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
-    let path = directory.join("bench.parquet");
-    table::write(&path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
-    let mut written = vec![path];
+/// The charts; says what was written.
+fn draw(context: &Context, directory: &Path, rows: &[BenchRow]) -> Result<()> {
+    let mut written = vec![directory.join("bench.parquet")];
     for (model, verdict) in verdicts(rows) {
         if verdict.is_some() {
             let path = directory.join(format!("bench-{model}.svg"));
@@ -133,7 +165,11 @@ fn remember(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<()> 
         let (found, speed) = (execution(row)?, row.tokens_per_s.unwrap_or_default());
         let known = calibration.find(&row.model, found.provider, found.precision).map(|entry| entry.tokens_per_s);
         if !narrowed || known.is_some_and(|known| speed > known) {
-            calibration.remember(&row.model, found, speed)?;
+            // The answer is worth more than its memory.
+            if let Err(error) = calibration.remember(&row.model, found, speed) {
+                context.printer.warning(&format!("what is fastest is not remembered for `poq score`: {error:#}"));
+                break;
+            }
         }
     }
     Ok(())

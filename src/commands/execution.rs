@@ -90,7 +90,9 @@ fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Pr
         let error = first_error.context("no settings to calibrate; this is a bug")?;
         return Err(error.context("no settings could be measured"));
     };
-    calibration(context).remember(model.files_key(), execution, speed)?;
+    if let Err(error) = calibration(context).remember(model.files_key(), execution, speed) {
+        context.printer.warning(&format!("the calibration is not remembered: {error:#}"));
+    }
     Ok(execution)
 }
 

@@ -5,6 +5,8 @@ use poq::bench::batches::batches;
 use poq::model::provider::Provider;
 use poq::store::rows::BenchRow;
 use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_sweep_is_a_table_a_chart_and_an_answer() {
@@ -131,4 +133,46 @@ fn a_sweep_of_one_reduced_precision_has_an_answer() {
     let last = ran.stdout.trim_end().lines().last().expect("an answer");
     assert!(last.starts_with("tiny_bi: reduced: --provider cpu --precision int8"), "{last}");
     assert!(last.contains("not compared with f32"), "{last}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named_before_anything_is_measured() {
+    let scratch = Scratch::new();
+    let ran = scratch.poq(&["bench", "--model", "tiny_bi", "--provider", "cpu", "--out", "tiny.toml/bench"], 2);
+    ran.says(&["tiny.toml/bench", "--out"]);
+    assert!(!ran.stderr.contains("timed passes"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_answer_that_cannot_be_remembered_is_given_all_the_same() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.path("models/calibration.json")).expect("a directory in the file's place");
+    let sweep = "bench --model tiny_bi --provider cpu --precision f32 --pairs 12 --repeats 1 --threads 1";
+    let ran = scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 0);
+    ran.says(&["warning: what is fastest is not remembered", "calibration.json"]);
+    assert!(ran.stdout.contains("tiny_bi: --provider cpu --precision f32"), "{}", ran.stdout);
+    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
+    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["warning: the calibration is not remembered"]);
+}
+
+#[test]
+fn an_interrupted_sweep_keeps_the_cells_that_were_measured() {
+    let scratch = Scratch::new();
+    let sweep = "bench --model tiny_bi --provider cpu --pairs 64 --repeats 50";
+    let mut command = scratch.command(&sweep.split(' ').collect::<Vec<_>>());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("poq starts");
+    let path = scratch.path("results/bench/bench.parquet");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "no cell was measured");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+    let output = child.wait_with_output().expect("ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("bench.parquet") && stderr.contains("begins again"), "{stderr}");
+    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.error.is_none()), "{rows:?}");
 }
