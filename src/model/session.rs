@@ -56,7 +56,8 @@ impl Session {
                 .and_then(|builder| builder.with_inter_threads(1))
                 .and_then(|builder| builder.with_memory_pattern(options.arena))?;
             let builder = match options.provider {
-                // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word.
+                // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word. CUDA leaves
+                // arithmetic on shapes to the CPU by design: without it hardly a graph would load.
                 Provider::OpenVino => builder.with_config_entry("session.disable_cpu_ep_fallback", "1")?,
                 Provider::Cpu | Provider::Cuda => builder,
             };
@@ -137,7 +138,8 @@ const GROUP_SIZE: usize = 64;
 fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     match options.provider {
         Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(options.arena).build(),
-        Provider::Cuda => ort::ep::CUDA::default().build(),
+        // By default it computes f32 products in TF32 on every GPU that has it: ten bits of mantissa.
+        Provider::Cuda => ort::ep::CUDA::default().with_tf32(false).build(),
         Provider::OpenVino => {
             let precision = if options.precision == Precision::Bf16 { "bf16" } else { "f32" };
             // Pinned threads of several sessions would all sit on the same cores.
