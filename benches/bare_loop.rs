@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let store = WorkStore::open(&directory.path().join("work.redb"))?;
         let started = Instant::now();
-        let computed = compute(&mut evaluator, pairs.iter().cloned().map(Ok), &store, &Quit::default(), |_| {})?;
+        let totals = compute(&mut evaluator, pairs.iter().cloned().map(Ok), &store, &Quit::default(), |_| {})?;
         let whole_time = started.elapsed();
         // The first round warms both up.
         if repeat > 0 {
@@ -70,11 +70,11 @@ fn main() -> Result<()> {
                 bare_time.as_secs_f64(),
                 whole_time.as_secs_f64(),
                 bare_time.as_secs_f64() / whole_time.as_secs_f64(),
-                computed.totals.busy_share() * 100.0
+                totals.busy_share() * 100.0
             );
             bare.push(bare_time);
             whole.push(whole_time);
-            busy.push(computed.totals.busy_share());
+            busy.push(totals.busy_share());
         }
     }
     busy.sort_by(f64::total_cmp);

@@ -181,7 +181,7 @@ pub struct ScoreArguments {
     /// How the evaluators are run
     #[command(flatten)]
     pub execution: ExecutionArguments,
-    /// Measure for some seconds which workers and batches are fastest, where the settings leave them open, and remember it
+    /// Measure first which workers and batches are fastest, where the settings leave them open, and remember it
     #[arg(long)]
     pub calibrate: bool,
     /// Replace every evaluator by a stand-in that computes next to nothing (for tests and benchmarks)
@@ -325,10 +325,10 @@ pub struct BenchArguments {
     /// Threads inside each session [default: the cores divided by the sessions]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
     pub worker_threads: Vec<usize>,
-    /// Rows per inference call [default: 4,8,16,32]
+    /// Rows per inference call [default: 4,8,32; with cuda 32,64,256]
     #[arg(long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = positive)]
     pub batch_sizes: Vec<usize>,
-    /// Padded tokens per inference call [default: 2048]
+    /// Padded tokens per inference call [default: 256,2048; with cuda 4096,16384]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
     pub batch_tokens: Vec<usize>,
     /// Pairs of the sample

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "cases/bad_input.rs"]
 mod bad_input;
+#[path = "cases/bench.rs"]
+mod bench;
 #[path = "cases/durability.rs"]
 mod durability;
 #[path = "cases/generation.rs"]

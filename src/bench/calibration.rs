@@ -1,5 +1,5 @@
-//! What a calibration found, remembered in `models/calibration.json`: per machine, model, provider and precision, the
-//! sessions, threads and batches that were fastest. Deleting the file forgets it.
+//! What a calibration found, remembered in `models/calibration.json`: per machine, threads allowed on it, model, provider and
+//! precision, the sessions, threads and batches that were fastest. Deleting the file forgets it.
 
 use crate::model::provider::{Precision, Provider};
 use crate::score::Execution;
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct Entry {
     /// Processor and cores it holds for.
     pub machine: String,
+    /// Threads that could be used then.
+    pub allowed_threads: usize,
     /// Key of the model whose files were run.
     pub model: String,
     /// How it is run fastest.
@@ -21,39 +23,47 @@ pub struct Entry {
     pub tokens_per_s: f64,
 }
 
-/// The file.
+/// The file, as seen from a machine.
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
     path: PathBuf,
+    machine: String,
+    allowed_threads: usize,
     entries: Vec<Entry>,
 }
 
 impl Calibration {
     /// Reads the file; a missing or unreadable one remembers nothing, for it can be made again.
     #[must_use]
-    pub fn open(models: &Path) -> Self {
+    pub fn open(models: &Path, machine: &Machine, allowed_threads: usize) -> Self {
         let path = models.join("calibration.json");
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        Self { path, entries: serde_json::from_str(&text).unwrap_or_default() }
+        let entries = serde_json::from_str(&text).unwrap_or_default();
+        Self { path, machine: format!("{}, {} cores", machine.cpu, machine.cores), allowed_threads, entries }
     }
 
-    /// What was found for a model on this machine.
+    /// What was found for a model on this machine with as many threads.
     #[must_use]
-    pub fn find(&self, machine: &Machine, model: &str, provider: Provider, precision: Precision) -> Option<&Entry> {
-        let name = name(machine);
+    pub fn find(&self, model: &str, provider: Provider, precision: Precision) -> Option<&Entry> {
         self.entries.iter().find(|entry| {
-            entry.machine == name
+            (&entry.machine, entry.allowed_threads) == (&self.machine, self.allowed_threads)
                 && entry.model == model
                 && (entry.execution.provider, entry.execution.precision) == (provider, precision)
         })
     }
 
     /// Remembers an answer in place of an older one, and writes the file.
-    pub fn remember(&mut self, machine: &Machine, model: &str, execution: Execution, tokens_per_s: f64) -> Result<()> {
-        let entry = Entry { machine: name(machine), model: model.to_owned(), execution, tokens_per_s };
+    pub fn remember(&mut self, model: &str, execution: Execution, tokens_per_s: f64) -> Result<()> {
+        let entry = Entry {
+            machine: self.machine.clone(),
+            allowed_threads: self.allowed_threads,
+            model: model.to_owned(),
+            execution,
+            tokens_per_s,
+        };
         let key = |entry: &Entry| {
             let Execution { provider, precision, .. } = entry.execution;
-            (entry.machine.clone(), entry.model.clone(), provider, precision)
+            (entry.machine.clone(), entry.allowed_threads, entry.model.clone(), provider, precision)
         };
         self.entries.retain(|old| key(old) != key(&entry));
         self.entries.push(entry);
@@ -65,10 +75,6 @@ impl Calibration {
         };
         write().with_context(|| format!("cannot write `{}`", self.path.display()))
     }
-}
-
-fn name(machine: &Machine) -> String {
-    format!("{}, {} cores", machine.cpu, machine.cores)
 }
 
 #[cfg(test)]
@@ -88,16 +94,22 @@ mod tests {
             batch_size,
             batch_tokens: 2048,
         };
-        let mut calibration = Calibration::open(directory.path());
+        let open = |machine: &Machine, threads: usize| Calibration::open(directory.path(), machine, threads);
+        let mut calibration = open(&here, 2);
         for batch_size in [32, 8] {
-            calibration.remember(&here, "m", execution(batch_size), 1e4).expect("writes");
+            calibration.remember("m", execution(batch_size), 1e4).expect("writes");
         }
-        let again = Calibration::open(directory.path());
-        let found = again.find(&here, "m", Provider::Cpu, Precision::F32).expect("remembered");
-        assert_eq!((found.execution.batch_size, again.entries.len()), (8, 1));
-        assert!(again.find(&elsewhere, "m", Provider::Cpu, Precision::F32).is_none());
-        assert!(again.find(&here, "m", Provider::Cpu, Precision::Int8).is_none());
+        open(&here, 1).remember("m", execution(4), 1e4).expect("writes");
+        let again = open(&here, 2);
+        let found = again.find("m", Provider::Cpu, Precision::F32).expect("remembered");
+        assert_eq!((found.execution.batch_size, again.entries.len()), (8, 2));
+        let fewer = open(&here, 1);
+        let found = fewer.find("m", Provider::Cpu, Precision::F32).expect("remembered");
+        assert_eq!(found.execution.batch_size, 4, "other threads, other answer");
+        assert!(open(&here, 3).find("m", Provider::Cpu, Precision::F32).is_none());
+        assert!(open(&elsewhere, 2).find("m", Provider::Cpu, Precision::F32).is_none());
+        assert!(again.find("m", Provider::Cpu, Precision::Int8).is_none());
         std::fs::write(directory.path().join("calibration.json"), "{").expect("write");
-        assert!(Calibration::open(directory.path()).entries.is_empty());
+        assert!(open(&here, 2).entries.is_empty());
     }
 }

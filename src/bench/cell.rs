@@ -4,7 +4,7 @@ use crate::executor::{Interrupted, Quit, Totals};
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::score::{Evaluator, Execution, Pair};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub struct CellResult {
     pub padding_waste: f64,
     /// Share of the workers' time spent inferring.
     pub busy_share: f64,
-    /// Raw scores of the sample's pairs; null where one failed.
+    /// Raw scores of the sample's pairs; null where a pair cannot be scored.
     pub scores: Vec<Option<f64>>,
 }
 
@@ -65,15 +65,23 @@ pub fn measure(
     evaluator.compute(jobs.iter().take(WARM_UP).cloned(), quit, |_| Ok(()))?;
     let mut values: Vec<Option<Vec<f32>>> = vec![None; jobs.len()];
     let (mut totals, mut seconds) = (Totals::default(), Vec::new());
+    let mut first_error = None;
     for _ in 0..request.repeats.max(1) {
         let pass = evaluator.compute(jobs.iter().cloned(), quit, |done| {
             for row in done {
-                values[row.index] = row.result.ok();
+                match row.result {
+                    Ok(value) => values[row.index] = Some(value),
+                    Err(error) => drop(first_error.get_or_insert(error)),
+                }
             }
             Ok(())
         })?;
         if pass.interrupted {
             return Err(Interrupted.into());
+        }
+        // What fails is fast: such a cell would win the sweep.
+        if let Some(error) = first_error {
+            bail!("{} of {} texts failed, the first with: {error}", pass.failed, pass.rows);
         }
         seconds.push(round(pass.elapsed));
         totals.add(&pass);

@@ -9,12 +9,14 @@ use std::path::Path;
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (960, 540);
 
-/// Draws one model's rows. Cells that failed are left out; lines are labelled by provider, precision, sessions and threads.
+/// Draws one model's rows. Cells that failed are left out; lines are labelled by provider, precision, sessions, threads and
+/// token budget: along a line nothing changes but the rows.
 pub fn draw(path: &Path, model: &str, rows: &[&BenchRow]) -> Result<()> {
     let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for row in rows {
         let Some(speed) = row.tokens_per_s else { continue };
-        let label = format!("{} {}, {}×{}", row.provider, row.precision, row.workers, row.threads);
+        let BenchRow { provider, precision, workers, threads, batch_tokens, .. } = row;
+        let label = format!("{provider} {precision}, {workers}×{threads}, {batch_tokens} tokens");
         lines.entry(label).or_default().push((f64::from(row.batch_size), speed));
     }
     let points = || lines.values().flatten();
@@ -48,7 +50,7 @@ fn draw_lines(
     chart
         .configure_mesh()
         .x_desc("rows per batch")
-        .y_desc("tokens/s (sessions × threads in the legend)")
+        .y_desc("tokens/s (sessions × threads and token budget in the legend)")
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.0}"))
         .label_style(("sans-serif", 14))
@@ -86,17 +88,22 @@ mod tests {
         let rows = [
             row("m", "f32", 4, Some(90.0), 1.0),
             row("m", "f32", 16, Some(120.0), 1.0),
+            BenchRow { batch_tokens: 256, ..row("m", "f32", 4, Some(95.0), 1.0) },
+            BenchRow { batch_tokens: 256, ..row("m", "f32", 16, Some(110.0), 1.0) },
             row("m", "int8", 4, Some(200.0), 1.0),
             row("m", "bf16", 4, None, 1.0),
         ];
         draw(&path, "m", &rows.iter().collect::<Vec<_>>()).expect("draws");
         let svg = std::fs::read_to_string(&path).expect("read");
-        assert!(svg.contains("cpu f32, 2×1") && svg.contains("cpu int8, 2×1") && !svg.contains("bf16"), "{svg}");
+        for label in ["cpu f32, 2×1, 256 tokens", "cpu f32, 2×1, 2048 tokens", "cpu int8, 2×1, 2048 tokens"] {
+            assert!(svg.contains(label), "{svg}");
+        }
+        assert!(!svg.contains("bf16"), "{svg}");
         assert!(svg.contains("m: tokens per second") && svg.contains("polyline"));
         // One batch size, one cell, and no cell at all.
         draw(&path, "m", &[&rows[0]]).expect("draws");
         std::fs::remove_file(&path).expect("remove");
-        draw(&path, "m", &[&rows[3]]).expect("leaves it");
+        draw(&path, "m", &[&rows[5]]).expect("leaves it");
         assert!(!path.exists());
     }
 }

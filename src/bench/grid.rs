@@ -1,5 +1,6 @@
 //! The combinations that a sweep measures.
 
+use super::batches::{Batches, batches};
 use crate::model::provider::{Precision, Provider};
 use crate::score::Execution;
 use std::collections::BTreeSet;
@@ -13,9 +14,9 @@ pub struct Grid {
     pub precisions: Vec<Precision>,
     /// Sessions side by side, and threads inside each.
     pub parallelism: Vec<(usize, usize)>,
-    /// Rows per batch.
+    /// Rows per batch; empty for those worth measuring at each provider.
     pub batch_sizes: Vec<usize>,
-    /// Padded tokens per batch.
+    /// Padded tokens per batch, likewise.
     pub batch_tokens: Vec<usize>,
 }
 
@@ -25,10 +26,11 @@ impl Grid {
     pub fn cells(&self) -> Vec<Execution> {
         let mut cells = Vec::new();
         for &provider in &sorted(&self.providers) {
+            let Batches { sizes, tokens, .. } = batches(provider);
             for &precision in sorted(&self.precisions).iter().filter(|&&p| provider.check(p).is_ok()) {
                 for &(workers, threads) in &self.parallelism {
-                    for &batch_tokens in &self.batch_tokens {
-                        for &batch_size in &self.batch_sizes {
+                    for &batch_tokens in given_or(&self.batch_tokens, tokens) {
+                        for &batch_size in given_or(&self.batch_sizes, sizes) {
                             let cell = Execution { provider, precision, workers, threads, batch_size, batch_tokens };
                             cells.push(cell);
                         }
@@ -46,6 +48,10 @@ pub fn parallelism(cores: usize, most_sessions: usize) -> Vec<(usize, usize)> {
     let powers = (0..).map(|power| 1_usize << power).take_while(|&workers| workers <= cores.min(most_sessions));
     let workers: BTreeSet<usize> = powers.chain([cores.min(most_sessions)]).collect();
     workers.into_iter().map(|workers| (workers, (cores / workers).max(1))).collect()
+}
+
+fn given_or<'a>(given: &'a [usize], otherwise: &'a [usize]) -> &'a [usize] {
+    if given.is_empty() { otherwise } else { given }
 }
 
 fn sorted<T: Copy + Ord>(values: &[T]) -> Vec<T> {
@@ -70,6 +76,24 @@ mod tests {
         assert_eq!(cells.len(), (4 + bf16) * 2 * 2);
         assert_eq!((cells[0].provider, cells[0].precision), (Provider::Cpu, Precision::F32));
         assert!(cells.iter().all(|cell| cell.provider.check(cell.precision).is_ok()));
+    }
+
+    #[test]
+    fn what_is_not_given_is_the_providers() {
+        let grid = |batch_sizes: Vec<usize>| Grid {
+            providers: vec![Provider::Cpu, Provider::Cuda],
+            precisions: vec![Precision::F32],
+            parallelism: vec![(1, 1)],
+            batch_sizes,
+            batch_tokens: Vec::new(),
+        };
+        let cells = grid(Vec::new()).cells();
+        for provider in [Provider::Cpu, Provider::Cuda] {
+            let here = cells.iter().filter(|cell| cell.provider == provider);
+            let shapes: Vec<(usize, usize)> = here.map(|cell| (cell.batch_size, cell.batch_tokens)).collect();
+            assert!(shapes.contains(&batches(provider).default), "{provider:?}: {shapes:?}");
+        }
+        assert!(grid(vec![7]).cells().iter().all(|cell| cell.batch_size == 7));
     }
 
     #[test]

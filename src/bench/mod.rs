@@ -4,10 +4,12 @@
 //! A process per cell keeps the cells apart: its peak memory is its own, and it can load the build of ONNX Runtime that
 //! its provider needs.
 
+pub mod batches;
 pub mod calibration;
 pub mod cell;
 pub mod chart;
 pub mod grid;
+pub mod row;
 pub mod sample;
 pub mod verdict;
 

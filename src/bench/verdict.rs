@@ -6,12 +6,13 @@ use crate::store::rows::BenchRow;
 /// Spearman correlation with the f32 scores below which a reduced precision is not recommended.
 pub const LEAST_SPEARMAN: f64 = 0.99;
 
-/// The rows of one model that a user would choose between.
+/// The rows of one model that a user would choose between: at least one is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Verdict<'r> {
-    /// Fastest in f32.
-    pub exact: &'r BenchRow,
-    /// Fastest at reduced precision whose scores keep their order; none when f32 is as fast.
+    /// Fastest in f32; none when no cell in f32 worked or was asked for.
+    pub exact: Option<&'r BenchRow>,
+    /// Fastest at reduced precision: of those whose scores keep their order and that are faster than f32, or, without f32
+    /// to compare with, of all.
     pub reduced: Option<&'r BenchRow>,
 }
 
@@ -49,25 +50,26 @@ fn verdict<'r>(rows: impl Iterator<Item = &'r BenchRow> + Clone) -> Option<Verdi
     let speed = |row: &BenchRow| row.tokens_per_s.unwrap_or(0.0);
     let working = rows.filter(|row| row.tokens_per_s.is_some());
     let fastest = |a: &'r BenchRow, b: &'r BenchRow| if speed(b) > speed(a) { b } else { a };
-    let exact = working.clone().filter(is_f32).reduce(fastest)?;
-    let faithful = |row: &&BenchRow| row.spearman_vs_f32.is_some_and(|rho| rho >= LEAST_SPEARMAN);
-    let reduced = working.filter(|row| !is_f32(row)).filter(faithful).reduce(fastest);
-    Some(Verdict { exact, reduced: reduced.filter(|row| speed(row) > speed(exact)) })
+    let exact = working.clone().filter(is_f32).reduce(fastest);
+    let faithful = |row: &BenchRow| row.spearman_vs_f32.is_some_and(|rho| rho >= LEAST_SPEARMAN);
+    let worth_it = |row: &&BenchRow| exact.is_none_or(|exact| faithful(row) && speed(row) > speed(exact));
+    let reduced = working.filter(|row| !is_f32(row)).filter(worth_it).reduce(fastest);
+    (exact.is_some() || reduced.is_some()).then_some(Verdict { exact, reduced })
 }
 
 impl Verdict<'_> {
     /// One line: the flags to use, and what they bring.
     #[must_use]
     pub fn line(&self, model: &str) -> String {
-        let reduced = self.reduced.map_or_else(String::new, |row| {
-            format!(
-                "; reduced: {} ({}, Spearman {:.4} with f32)",
-                flags(row),
-                speed(row),
-                row.spearman_vs_f32.unwrap_or_default()
-            )
+        let exact = self.exact.map(|row| format!("{} ({})", flags(row), speed(row)));
+        let reduced = self.reduced.map(|row| {
+            let order = row.spearman_vs_f32.map_or_else(
+                || "not compared with f32, which has no cell that worked".to_owned(),
+                |rho| format!("Spearman {rho:.4} with f32"),
+            );
+            format!("reduced: {} ({}, {order})", flags(row), speed(row))
         });
-        format!("{model}: {} ({}){reduced}", flags(self.exact), speed(self.exact))
+        format!("{model}: {}", exact.into_iter().chain(reduced).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -127,12 +129,28 @@ pub(super) mod tests {
         let verdicts = verdicts(&rows);
         let (model, a) = &verdicts[0];
         let a = a.expect("has a verdict");
-        assert_eq!((*model, a.exact.batch_size, a.reduced.expect("bf16").precision.as_str()), ("a", 32, "bf16"));
+        let exact = a.exact.expect("f32");
+        assert_eq!((*model, exact.batch_size, a.reduced.expect("bf16").precision.as_str()), ("a", 32, "bf16"));
         assert!(a.line("a").starts_with("a: --provider cpu --precision f32 --workers 2"), "{}", a.line("a"));
         let kept: Vec<(&str, &str, i32)> =
             fastest(&rows).iter().map(|r| (r.model.as_str(), r.precision.as_str(), r.batch_size)).collect();
         assert_eq!(kept, [("a", "f32", 32), ("a", "int8", 8), ("a", "bf16", 8), ("c", "f32", 8), ("c", "int8", 8)]);
         assert!(verdicts[1].1.is_none());
         assert!(verdicts[2].1.expect("has a verdict").reduced.is_none());
+    }
+
+    #[test]
+    fn without_f32_the_fastest_of_the_rest_is_named_as_not_compared() {
+        let alone = |speed| BenchRow { spearman_vs_f32: None, ..row("a", "int8", 8, speed, 1.0) };
+        let rows = [alone(Some(100.0)), alone(Some(300.0)), alone(None)];
+        let verdict = verdicts(&rows)[0].1.expect("something worked");
+        assert!(verdict.exact.is_none());
+        let line = verdict.line("a");
+        assert!(
+            line.starts_with("a: reduced: --provider cpu --precision int8") && line.contains("300 tokens/s"),
+            "{line}"
+        );
+        assert!(line.contains("not compared with f32"), "{line}");
+        assert!(verdicts(&rows[2..])[0].1.is_none());
     }
 }

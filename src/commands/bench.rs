@@ -1,31 +1,24 @@
 //! `poq bench`: a sweep over the settings of a pool's evaluators → `bench.parquet`, `bench-<model>.svg`, and the answer.
 
+use super::bench_cell::run_cell;
 use super::context::Context;
-use super::execution::MOST_SESSIONS;
-use crate::bench::calibration::Calibration;
+use super::execution::{MOST_SESSIONS, calibration};
+use crate::bench::row::{execution, row};
 use crate::bench::verdict::{fastest, verdicts};
-use crate::bench::{CellRequest, CellResult, Grid, cell, chart, grid, sample};
-use crate::cli::{BenchArguments, BenchCellArguments};
-use crate::dataset;
+use crate::bench::{CellRequest, Grid, chart, grid};
+use crate::cli::BenchArguments;
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
-use crate::model::manifest::{Exported, Presence, presence};
+use crate::model::manifest::{Presence, presence};
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry, Role};
 use crate::model::runtime;
-use crate::profile::machine;
-use crate::report::statistics::agreement;
-use crate::score::{Execution, Pair};
-use crate::settings::{Data, DataSet};
+use crate::score::Execution;
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
-/// Data sets whose texts are read: those that the repository carries.
-const DATA_SETS: [&str; 2] = ["quick_squad", "quick_news"];
+use std::path::{Path, PathBuf};
 
 /// Runs the sweep.
 pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
@@ -35,11 +28,13 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
         providers: providers(context, arguments),
         precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::Int8]),
         parallelism: parallelism(context, arguments),
-        batch_sizes: or(&arguments.batch_sizes, &[4, 8, 32]),
-        batch_tokens: or(&arguments.batch_tokens, &[256, 2048]),
+        batch_sizes: arguments.batch_sizes.clone(),
+        batch_tokens: arguments.batch_tokens.clone(),
     };
     let cells = grid.cells();
     ensure!(!cells.is_empty(), "no provider of the sweep can compute any of its precisions");
+    let directory = arguments.out.clone().unwrap_or_else(|| context.results.join("bench"));
+    create(&directory)?;
     context.printer.note(&format!(
         "bench: {} models × {} settings, {} pairs, {} timed passes each",
         models.len(),
@@ -47,11 +42,42 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
         arguments.pairs,
         arguments.repeats
     ));
-    let mut progress = context.printer.progress("bench", models.len() * cells.len());
     let mut rows = Vec::new();
-    for model in &models {
+    match sweep(context, arguments, &models, &cells, &directory.join("bench.parquet"), &mut rows) {
+        Err(error) if error.is::<Interrupted>() => {
+            let kept = format!("the cells that were measured stand in `{}`", directory.join("bench.parquet").display());
+            let kept = if rows.is_empty() { "no cell was measured" } else { kept.as_str() };
+            context.printer.warning(&format!("interrupted; {kept}, and the same command begins again"));
+            return Ok(ExitCode::Interrupted);
+        }
+        swept => swept?,
+    }
+    draw(context, &directory, &rows)?;
+    answer(context, &rows, is_narrowed(arguments))
+}
+
+/// Makes the directory and tries it: a sweep takes long, and what it finds has to go somewhere.
+fn create(directory: &Path) -> Result<()> {
+    let probe = directory.join("bench.tmp");
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("cannot write to `{}`\nhint: `--out` names another directory", directory.display()))
+}
+
+/// Measures every cell; the table is written after each, so that an end before the last one loses only what it interrupts.
+fn sweep(
+    context: &Context,
+    arguments: &BenchArguments,
+    models: &[Model],
+    cells: &[Execution],
+    path: &Path,
+    rows: &mut Vec<BenchRow>,
+) -> Result<()> {
+    let mut progress = context.printer.progress("bench", models.len() * cells.len());
+    for model in models {
         let mut baseline = None;
-        for &execution in &cells {
+        for &execution in cells {
             context.check_quit()?;
             let request = CellRequest {
                 model: model.key.clone(),
@@ -63,53 +89,12 @@ pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode
             let result = run_cell(context, &request);
             context.check_quit()?;
             rows.push(row(&request, result, &mut baseline));
+            table::write(path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
             progress.advance(1);
         }
     }
     progress.finish();
-    write(context, arguments, &rows)?;
-    answer(context, &rows)
-}
-
-/// The hidden half: one cell, in a process of its own.
-pub fn cell_command(context: &Context, arguments: &BenchCellArguments) -> Result<ExitCode> {
-    let request: CellRequest = serde_json::from_str(&arguments.request).context("the request of a bench cell")?;
-    let registry = context.registry()?;
-    let model = registry.get(&request.model, Role::Evaluator)?;
-    runtime::load(&context.models, request.execution.provider)?;
-    Exported::open(&registry, model)?.verify()?;
-    let pairs = sample_pairs(context, request.pairs, request.seed)?;
-    let result = cell::measure(&registry, model, &request, &pairs, &context.quit)?;
-    context.printer.data(&serde_json::to_string(&result)?, &result)?;
-    Ok(ExitCode::Done)
-}
-
-/// The settings that are fastest for one model at one provider and precision, found in seconds and remembered.
-pub fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Precision) -> Result<Execution> {
-    let grid = Grid {
-        providers: vec![provider],
-        precisions: vec![precision],
-        parallelism: grid::parallelism(context.threads, MOST_SESSIONS),
-        batch_sizes: vec![8, 32],
-        batch_tokens: vec![256, 512],
-    };
-    let cells = grid.cells();
-    let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
-    let mut best: Option<(Execution, f64)> = None;
-    for execution in cells {
-        context.check_quit()?;
-        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs: 48, seed: 42, repeats: 2 };
-        let result = run_cell(context, &request)?;
-        let speed = result.tokens as f64 / median(&result.seconds);
-        if best.is_none_or(|(_, fastest)| speed > fastest) {
-            best = Some((execution, speed));
-        }
-        progress.advance(1);
-    }
-    progress.finish();
-    let (execution, speed) = best.context("no settings to calibrate; this is a bug")?;
-    Calibration::open(&context.models).remember(&machine::describe(), model.files_key(), execution, speed)?;
-    Ok(execution)
+    Ok(())
 }
 
 fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
@@ -151,110 +136,9 @@ fn or<T: Copy>(given: &[T], default: &[T]) -> Vec<T> {
     if given.is_empty() { default.to_vec() } else { given.to_vec() }
 }
 
-fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>> {
-    let registry = dataset::registry::Registry::open(&context.datasets)?;
-    let sets = DATA_SETS
-        .iter()
-        .filter(|key| registry.get(key).is_ok())
-        .map(|key| DataSet { dataset: (*key).to_owned(), sample: None });
-    let mut data = Data { seed, sets: sets.collect() };
-    if data.sets.is_empty() {
-        // Another registry than the repository's: whatever it has.
-        data.sets = registry.datasets.iter().map(|set| DataSet { dataset: set.key.clone(), sample: None }).collect();
-    }
-    let mut tasks = dataset::load(&registry, &data)?;
-    // Short questions and long articles in turn, however few are taken.
-    tasks.sort_by_cached_key(|task| crate::digest::hex(&crate::digest::sha256_fields([task.task_id.as_bytes()])));
-    let pairs = sample::pairs(&tasks, count, seed);
-    ensure!(!pairs.is_empty(), "the data sets hold no text to read");
-    Ok(pairs)
-}
-
-/// Measures a cell in a process of its own; its error is the cell's.
-fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> {
-    let program = std::env::current_exe().context("cannot find poq itself")?;
-    let mut command = Command::new(program);
-    command.args(["bench-cell", "--quiet", "--format", "text", "--threads", &context.threads.to_string()]);
-    command.arg("--models").arg(&context.models).arg("--datasets").arg(&context.datasets);
-    command.arg(serde_json::to_string(request)?);
-    let output = command.stdin(Stdio::null()).output().context("cannot start a bench cell")?;
-    if context.quit.requested() {
-        return Err(Interrupted.into());
-    }
-    if !output.status.success() {
-        bail!("{}", own_error(&String::from_utf8_lossy(&output.stderr)));
-    }
-    serde_json::from_slice(&output.stdout).context("a bench cell answered nonsense; this is a bug")
-}
-
-/// What poq said itself: libraries write whole logs before it.
-fn own_error(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().collect();
-    let first = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap_or(0);
-    lines[first.min(lines.len())..].join("\n").trim_start_matches("error: ").trim().to_owned()
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
-}
-
-/// The table row of a cell; the first f32 cell of a model is what its others are compared with.
-fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Option<Vec<Option<f64>>>) -> BenchRow {
-    let Execution { provider, precision, workers, threads, batch_size, batch_tokens } = request.execution;
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let (result, error) = match result {
-        Ok(result) => (Some(result), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    if let (None, Some(result), Precision::F32) = (&baseline, &result, precision) {
-        *baseline = Some(result.scores.clone());
-    }
-    let compared = baseline.as_ref().zip(result.as_ref()).map(|(expected, result)| {
-        let differences =
-            expected.iter().zip(&result.scores).filter_map(|(a, b)| Some((a.as_ref()? - b.as_ref()?).abs()));
-        (differences.fold(0.0, f64::max), agreement(expected, &result.scores).spearman)
-    });
-    let seconds = result.as_ref().map(|result| median(&result.seconds));
-    let figure = |read: fn(&CellResult) -> f64| result.as_ref().map(read);
-    BenchRow {
-        model: request.model.clone(),
-        provider: provider.name().to_owned(),
-        precision: precision.name().to_owned(),
-        workers: count(workers),
-        threads: count(threads),
-        batch_size: count(batch_size),
-        batch_tokens: count(batch_tokens),
-        texts: result.as_ref().map_or(0, |result| result.texts as i64),
-        tokens: result.as_ref().map_or(0, |result| result.tokens as i64),
-        repeats: count(request.repeats),
-        seconds,
-        texts_per_s: result.as_ref().zip(seconds).map(|(result, seconds)| result.texts as f64 / seconds),
-        tokens_per_s: result.as_ref().zip(seconds).map(|(result, seconds)| result.tokens as f64 / seconds),
-        latency_ms_p50: figure(|result| result.latency_ms_p50),
-        latency_ms_p95: figure(|result| result.latency_ms_p95),
-        latency_ms_p99: figure(|result| result.latency_ms_p99),
-        peak_memory_mb: result.as_ref().and_then(|result| result.peak_memory_mb),
-        padding_waste: figure(|result| result.padding_waste),
-        busy_share: figure(|result| result.busy_share),
-        largest_difference_vs_f32: compared.map(|(largest, _)| largest),
-        spearman_vs_f32: compared.and_then(|(_, spearman)| spearman),
-        error,
-    }
-}
-
-fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Result<()> {
-    let directory = arguments.out.clone().unwrap_or_else(|| context.results.join("bench"));
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
-    let path = directory.join("bench.parquet");
-    table::write(&path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
-    let mut written = vec![path];
+/// The charts; says what was written.
+fn draw(context: &Context, directory: &Path, rows: &[BenchRow]) -> Result<()> {
+    let mut written = vec![directory.join("bench.parquet")];
     for (model, verdict) in verdicts(rows) {
         if verdict.is_some() {
             let path = directory.join(format!("bench-{model}.svg"));
@@ -267,8 +151,32 @@ fn write(context: &Context, arguments: &BenchArguments, rows: &[BenchRow]) -> Re
     Ok(())
 }
 
+/// Whether flags kept the sweep from what it would have measured: its best is then the best of a part.
+fn is_narrowed(arguments: &BenchArguments) -> bool {
+    let BenchArguments { workers, worker_threads, batch_sizes, batch_tokens, .. } = arguments;
+    [workers, worker_threads, batch_sizes, batch_tokens].into_iter().any(|list| !list.is_empty())
+}
+
+/// Remembers the fastest settings for `poq score`; those of a narrowed sweep only in place of slower ones, since nobody knows
+/// how they compare with the defaults.
+fn remember(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<()> {
+    let mut calibration = calibration(context);
+    for row in fastest(rows) {
+        let (found, speed) = (execution(row)?, row.tokens_per_s.unwrap_or_default());
+        let known = calibration.find(&row.model, found.provider, found.precision).map(|entry| entry.tokens_per_s);
+        if !narrowed || known.is_some_and(|known| speed > known) {
+            // The answer is worth more than its memory.
+            if let Err(error) = calibration.remember(&row.model, found, speed) {
+                context.printer.warning(&format!("what is fastest is not remembered for `poq score`: {error:#}"));
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The table on stdout, and as its last lines what to use.
-fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
+fn answer(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<ExitCode> {
     let mut text = format!(
         "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} {:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}\n",
         "model",
@@ -313,22 +221,19 @@ fn answer(context: &Context, rows: &[BenchRow]) -> Result<ExitCode> {
         };
     }
     let verdicts = verdicts(rows);
-    let mut calibration = Calibration::open(&context.models);
-    for row in fastest(rows) {
-        let speed = row.tokens_per_s.unwrap_or_default();
-        calibration.remember(&machine::describe(), &row.model, execution(row)?, speed)?;
-    }
+    remember(context, rows, narrowed)?;
     let lines: Vec<String> = verdicts
         .iter()
         .map(|(model, verdict)| {
             verdict.map_or_else(|| format!("{model}: no settings worked, see `error`"), |verdict| verdict.line(model))
         })
         .collect();
-    let _ = write!(
-        text,
-        "\nfastest here, and what `poq score` uses from now on where its settings leave it open:\n{}",
-        lines.join("\n")
-    );
+    let what = if narrowed {
+        "fastest of the settings that were asked for; remembered where they beat what is remembered already:"
+    } else {
+        "fastest here, and what `poq score` uses from now on where its settings leave it open:"
+    };
+    let _ = write!(text, "\n{what}\n{}", lines.join("\n"));
     context.printer.data(&text, &serde_json::json!({ "rows": rows, "answer": lines }))?;
     let worked = rows.iter().any(|row| row.error.is_none());
     Ok(if worked { ExitCode::Done } else { ExitCode::CouldNotRun })
@@ -342,18 +247,4 @@ fn shortened(error: &str) -> String {
         return line.to_owned();
     }
     line.chars().take(CHARACTERS).chain("…".chars()).collect()
-}
-
-fn execution(row: &BenchRow) -> Result<Execution> {
-    let provider = serde_json::from_value(row.provider.clone().into())?;
-    let precision = serde_json::from_value(row.precision.clone().into())?;
-    let count = |n: i32| n.unsigned_abs() as usize;
-    Ok(Execution {
-        provider,
-        precision,
-        workers: count(row.workers),
-        threads: count(row.threads),
-        batch_size: count(row.batch_size),
-        batch_tokens: count(row.batch_tokens),
-    })
 }

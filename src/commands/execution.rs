@@ -1,25 +1,22 @@
 //! How an evaluator is run on this machine: what the settings say, else what a calibration found, else a default for the
 //! cores there are.
 
-use super::bench;
+use super::bench_cell::run_cell;
 use super::context::Context;
+use crate::bench::batches::batches;
 use crate::bench::calibration::Calibration;
-use crate::model::provider::Provider;
+use crate::bench::row::median;
+use crate::bench::{CellRequest, Grid, grid};
+use crate::executor::Interrupted;
+use crate::model::provider::{Precision, Provider};
 use crate::model::registry::Model;
 use crate::profile::machine;
 use crate::score::Execution;
 use crate::settings::Scoring;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
 pub const MOST_SESSIONS: usize = 4;
-
-/// Rows and padded tokens per batch on a CPU: a batch of a few hundred tokens keeps every layer in the processor's caches,
-/// whether it is many short rows or one long one. On MiniLM 256 tokens were 5 to 25 % faster than 8 rows of any length.
-const CPU_BATCH: (usize, usize) = (32, 256);
-
-/// The same on a GPU, which wants much work at once.
-const GPU_BATCH: (usize, usize) = (256, 16_384);
 
 /// Where an execution's numbers come from, for the line that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +36,9 @@ pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: boo
         return Ok((execution, origin));
     }
     let Scoring { provider, precision, .. } = *scoring;
-    let remembered = Calibration::open(&context.models)
-        .find(&machine::describe(), model.files_key(), provider, precision)
-        .map(|entry| entry.execution)
-        // It was found with every core; a user who allows fewer threads gets the defaults for those.
-        .filter(|found| found.workers * found.threads <= context.threads);
+    let remembered = calibration(context).find(model.files_key(), provider, precision).map(|entry| entry.execution);
     let found = match remembered {
-        None if measure => Some(bench::calibrate(context, model, provider, precision)?),
+        None if measure => Some(calibrate(context, model, provider, precision)?),
         found => found,
     };
     let Some(found) = found else { return Ok((execution, origin)) };
@@ -61,6 +54,54 @@ pub fn resolve(context: &Context, model: &Model, scoring: &Scoring, measure: boo
     Ok((execution, if taken { Origin::Calibration } else { origin }))
 }
 
+/// The settings that are fastest for one model at one provider and precision, found in seconds and remembered.
+fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Precision) -> Result<Execution> {
+    let grid = Grid {
+        providers: vec![provider],
+        precisions: vec![precision],
+        parallelism: grid::parallelism(context.threads, MOST_SESSIONS),
+        batch_sizes: Vec::new(),
+        batch_tokens: Vec::new(),
+    };
+    let cells = grid.cells();
+    // Enough for a full batch.
+    let pairs = batches(provider).default.0.max(48);
+    let mut progress = context.printer.progress(&format!("calibrate {}", model.key), cells.len());
+    let mut best: Option<(Execution, f64)> = None;
+    let mut first_error = None;
+    for execution in cells {
+        context.check_quit()?;
+        let request = CellRequest { model: model.files_key().to_owned(), execution, pairs, seed: 42, repeats: 2 };
+        match run_cell(context, &request) {
+            Ok(result) => {
+                let speed = result.tokens as f64 / median(&result.seconds);
+                if best.is_none_or(|(_, fastest)| speed > fastest) {
+                    best = Some((execution, speed));
+                }
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            // The largest batch may take more memory than there is; that says nothing of the others.
+            Err(error) => drop(first_error.get_or_insert(error)),
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    let Some((execution, speed)) = best else {
+        let error = first_error.context("no settings to calibrate; this is a bug")?;
+        return Err(error.context("no settings could be measured"));
+    };
+    if let Err(error) = calibration(context).remember(model.files_key(), execution, speed) {
+        context.printer.warning(&format!("the calibration is not remembered: {error:#}"));
+    }
+    Ok(execution)
+}
+
+/// What is remembered for this machine and the threads that may be used.
+#[must_use]
+pub fn calibration(context: &Context) -> Calibration {
+    Calibration::open(&context.models, &machine::describe(), context.threads)
+}
+
 /// Small graphs gain more from several sessions than from several threads in one (no thread waits for another at the end of
 /// each operator), so there are as many sessions as cores, up to a bound.
 fn defaults(context: &Context, scoring: &Scoring) -> (Execution, Origin) {
@@ -68,7 +109,7 @@ fn defaults(context: &Context, scoring: &Scoring) -> (Execution, Origin) {
         Some(threads) => (context.threads / threads).clamp(1, MOST_SESSIONS),
         None => context.threads.min(MOST_SESSIONS),
     });
-    let (batch_size, batch_tokens) = if scoring.provider == Provider::Cuda { GPU_BATCH } else { CPU_BATCH };
+    let (batch_size, batch_tokens) = batches(scoring.provider).default;
     let execution = Execution {
         provider: scoring.provider,
         precision: scoring.precision,

@@ -1,19 +1,26 @@
-//! What `run.json` says of each evaluator after `poq score`: how it was run, what that took and what became of its rows.
+//! What `run.json` says of each evaluator: how it was run, what that took and what became of its rows. It is saved beside
+//! every table as soon as that is written, so that a stage that ends early leaves no table without its figures.
 
 use super::open_run::Run;
 use crate::executor::Totals;
 use crate::score::Execution;
 use crate::score::column::GroupScale;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// What the record says of one evaluator.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Figures {
-    /// How it was run; null when nobody had to run it.
+    /// What the table that they describe was made from, as its stamp says it; empty while it is being written.
+    pub inputs: String,
+    /// Who made it, as its stamp says it.
+    pub made_by: String,
+    /// How it was run when it last read something; null when nobody had to run it.
     pub execution: Option<Execution>,
-    /// What inference took; null when every piece of work was there already.
+    /// What that took; null when every piece of work was there already.
     pub inference: Option<Inference>,
     /// What normalisation did, group by group.
     pub normalization: Vec<GroupScale>,
@@ -41,8 +48,8 @@ pub struct Inference {
     seconds: f64,
     /// Distinct texts, or pairs, that were read.
     pieces: usize,
-    /// Rows that needed them.
-    pub rows: usize,
+    /// Rows of the column they were read for.
+    rows: usize,
     batches: usize,
     tokens: usize,
     padding_waste: f64,
@@ -52,7 +59,7 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// From the executor's account, for so many rows.
+    /// From the executor's account, for a column of so many rows.
     pub fn new(rows: usize, totals: &Totals) -> Self {
         Self {
             seconds: totals.elapsed.as_secs_f64(),
@@ -82,9 +89,18 @@ impl Inference {
 
 impl Run {
     /// What the record says of the evaluators that have scored before.
-    pub(super) fn evaluator_figures(&self) -> BTreeMap<String, Figures> {
+    pub(super) fn figures(&self) -> BTreeMap<String, Figures> {
         let stage = self.record.stages.get("score");
         let figures = stage.and_then(|stage| stage.details.get("evaluators"));
         figures.and_then(|figures| serde_json::from_value(figures.clone()).ok()).unwrap_or_default()
+    }
+
+    /// Changes it, and saves the record: what comes next may be a kill.
+    pub(super) fn change_figures(&mut self, change: impl FnOnce(&mut BTreeMap<String, Figures>)) -> Result<()> {
+        let mut figures = self.figures();
+        change(&mut figures);
+        let stage = self.record.stages.entry("score".to_owned()).or_default();
+        stage.details.insert("evaluators".to_owned(), json!(figures));
+        self.save()
     }
 }

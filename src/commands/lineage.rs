@@ -3,10 +3,12 @@
 //! run again alone, never mixes with what followed from the old state.
 
 use super::open_run::Run;
+use crate::model::variant::Variant;
 use crate::settings::Scoring;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
 use anyhow::{Result, bail};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What `tasks` should have been made from.
@@ -41,30 +43,44 @@ pub fn of_generations(run: &Run) -> Result<String> {
     Ok(fingerprint.finish())
 }
 
-/// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out.
+/// What every group of `scores` should have been made from. The list of evaluators and the shape of batches stay out, and
+/// so do the variants: each concerns its own column.
 pub fn of_scores(run: &Run) -> Result<String> {
-    let Scoring { normalize_method, normalize_scope, f1_references, provider, precision, variants, .. } =
+    let Scoring { normalize_method, normalize_scope, f1_references, provider, precision, .. } =
         &run.record.settings.scoring;
     let fingerprint = Fingerprint::new("scores")
         .text("generations", &of_generations(run)?)
         .value("normalize", &(normalize_method, normalize_scope))?
         .value("arithmetic", &(provider, precision))?
-        .value("variants", variants)?
         .value("f1_references", f1_references)?;
     Ok(with_groups(fingerprint, &run.dir.generations(), run.models())?.finish())
+}
+
+/// The same of one group, given what all have in `common`: that of a variant is made from what the settings say of it, too.
+pub fn of_scorer(run: &Run, common: &str, scorer: &str) -> Result<String> {
+    let variant = run.record.settings.scoring.variants.get(scorer);
+    variant.map_or_else(
+        || Ok(common.to_owned()),
+        |variant| {
+            Ok(Fingerprint::new("scores of a variant").text("scores", common).value("variant", variant)?.finish())
+        },
+    )
 }
 
 /// What `profile` should have been made from.
 pub fn of_profile(run: &Run) -> Result<String> {
     let settings = &run.record.settings;
+    let (evaluators, variants) = (run.evaluators(), &settings.scoring.variants);
+    // Who is not paid is not measured either.
+    let paid: BTreeMap<&String, &Variant> = variants.iter().filter(|(key, _)| evaluators.contains(key)).collect();
     Ok(Fingerprint::new("profile")
         .text("generations", &of_generations(run)?)
         .value("profile", &settings.profile)?
         .value("arithmetic", &(settings.scoring.provider, settings.scoring.precision))?
-        .value("variants", &settings.scoring.variants)?
+        .value("variants", &paid)?
         .value("imported_latency_ms", &run.record.imported_latency_ms)?
         .value("models", &run.models())?
-        .value("evaluators", &run.evaluators())?
+        .value("evaluators", &evaluators)?
         .finish())
 }
 

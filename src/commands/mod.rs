@@ -5,6 +5,7 @@
 //! settings and inputs.
 
 pub mod bench;
+pub mod bench_cell;
 pub mod context;
 mod execution;
 mod figures;
@@ -62,6 +63,6 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Import(arguments) => import::command(context, arguments),
         Command::Models(command) => models::command(context, command),
         Command::Bench(arguments) => bench::command(context, arguments),
-        Command::BenchCell(arguments) => bench::cell_command(context, arguments),
+        Command::BenchCell(arguments) => bench_cell::command(context, arguments),
     }
 }

@@ -188,7 +188,8 @@ impl Run {
         }
     }
 
-    fn save(&mut self) -> Result<()> {
+    /// Writes the record as it is now.
+    pub(super) fn save(&mut self) -> Result<()> {
         let path = self.dir.record();
         self.record.write(&path)
     }

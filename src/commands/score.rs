@@ -15,8 +15,9 @@ use crate::model::registry::{Model, Registry, Role};
 use crate::output::Progress;
 use crate::score::column::{Column, Fits, Scales};
 use crate::score::compute::compute;
-use crate::score::text_scores::{TEXT_SCORERS, text_score};
+use crate::score::text_scores::{TEXT_SCORERS, TextPair};
 use crate::score::{EXACT_MATCH, Evaluator, F1, Identity, Pair, Pairs};
+use crate::settings::Scoring;
 use crate::store::parts::{self, Content};
 use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
 use crate::store::run_record::StageRecord;
@@ -74,28 +75,20 @@ pub fn stage(context: &Context, run: &mut Run, mode: Mode) -> Result<StageSummar
         } else {
             run.available(&registry, &keys, Role::Evaluator, mode.work.skip_missing, &mut record.warnings)?
         };
-        let mut figures = run.evaluator_figures();
-        figures.retain(|key, _| keys.contains(key));
+        run.change_figures(|figures| figures.retain(|key, _| keys.contains(key)))?;
         for model in evaluators {
             let outcome = score_evaluator(context, run, &registry, model, &answers, mode)
                 .with_context(|| format!("evaluator `{}`", model.key))?;
             add(&mut record, &outcome);
-            if let Some(new) = outcome.figures {
-                figures.insert(model.key.clone(), new);
-            }
-            if let Some(figures) = figures.get(&model.key) {
-                record.warnings.extend(figures.warnings(&model.key));
-                if outcome.computed > 0 {
-                    record.notes.extend(figures.inference.as_ref().map(|inference| inference.line(&model.key)));
-                }
-            }
+            record.notes.extend(outcome.note);
+            record.warnings.extend(run.figures().get(&model.key).into_iter().flat_map(|f| f.warnings(&model.key)));
         }
         let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(keys).collect();
         let removed = parts::remove_other_groups(&run.dir.scores(), &scorers)?;
         if !removed.is_empty() {
             record.warnings.push(format!("removed the scores of scorers that left the run: {}", removed.join(", ")));
         }
-        record.details.insert("evaluators".into(), json!(figures));
+        record.details.insert("evaluators".into(), json!(run.figures()));
         Ok(record)
     })
 }
@@ -111,7 +104,8 @@ struct Outcome {
     rows: usize,
     failed: usize,
     computed: usize,
-    figures: Option<Figures>,
+    /// What inference took, when there was something to read.
+    note: Option<String>,
 }
 
 /// The tables that pairs are made from, checked once.
@@ -165,8 +159,9 @@ fn score_text(context: &Context, run: &Run, answers: &Answers) -> Result<Vec<Out
     for (i, pair) in answers.pairs()?.enumerate() {
         look_up(context, i)?;
         let pair = pair?;
+        let texts = TextPair::new(&pair, references);
         for (scorer, table) in &mut tables {
-            table.push(text_score(&pair, *scorer, references)?)?;
+            table.push(texts.row(*scorer)?)?;
         }
     }
     for (_, table) in tables {
@@ -190,15 +185,27 @@ fn score_evaluator(
     } else {
         Identity::open(registry, model, scoring.provider, scoring.precision)?
     };
-    let inputs = lineage::of_scores(run)?;
-    if let Some(done) = finished(run, &model.key, &inputs, &identity.hash(), mode.work)? {
+    let inputs = lineage::of_scorer(run, &lineage::of_scores(run)?, &model.key)?;
+    let made_by = identity.hash();
+    let known = run.figures().remove(&model.key).filter(|figures| figures.made_by == made_by);
+    // Who has read everything before is not run again: how it was run then stands.
+    let mut figures = Figures { made_by, ..known.unwrap_or_default() };
+    if let Some(done) = finished(run, &model.key, &inputs, &figures.made_by, mode.work)? {
+        if figures.inputs != inputs {
+            // Something ended the stage between the table and the record.
+            let mut rows = Reader::<ScoreRow>::open(&parts::group_path(&run.dir.scores(), &model.key))?;
+            let row = |_: &Pair| rows.next().context("a finished table has too few rows; this is a bug")?;
+            let (scales, truncated) = fit(context, &scoring, answers, row)?;
+            figures = Figures { inputs, normalization: scales.said(), truncated, ..figures };
+            run.change_figures(|all| drop(all.insert(model.key.clone(), figures)))?;
+        }
         return Ok(done);
     }
     let store = WorkStore::open(&run.dir.work(model.files_key()))?;
     if mode.work.retry_failed {
         store.forget_failed()?;
     }
-    let mut figures = Figures::default();
+    let mut note = None;
     if something_is_missing(context, &identity, answers, &store)? {
         let (execution, origin) = execution::resolve(context, model, &scoring, mode.calibrate && !mode.fake)?;
         context.printer.note(&execution::describe(model, execution, origin));
@@ -209,23 +216,25 @@ fn score_evaluator(
             Evaluator::open(registry, model, execution)?
         };
         let mut progress = context.printer.progress(&format!("score {}", model.key), answers.rows);
-        let computed = compute(&mut evaluator, answers.pairs()?, &store, &context.quit, |done| progress.reach(done));
+        let totals = compute(&mut evaluator, answers.pairs()?, &store, &context.quit, |done| progress.reach(done));
         Progress::finish(progress);
-        let computed = computed?;
-        if computed.totals.interrupted {
+        let totals = totals?;
+        if totals.interrupted {
             return Err(Interrupted.into());
         }
         figures.execution = Some(execution);
-        figures.inference = Some(Inference::new(computed.rows, &computed.totals));
+        let inference = Inference::new(answers.rows, &totals);
+        note = Some(inference.line(&model.key));
+        figures.inference = Some(inference);
+        figures.inputs = String::new();
+        run.change_figures(|all| drop(all.insert(model.key.clone(), figures.clone())))?;
     }
-    let computed = figures.inference.as_ref().map_or(0, |inference| inference.rows);
-    let (scales, truncated) = fit(context, run, &identity, answers, &store)?;
-    figures.normalization = scales.said();
-    figures.truncated = truncated;
+    let mut column = Column::new(&identity, store.read()?);
+    let (scales, truncated) = fit(context, &scoring, answers, |pair| column.row(pair))?;
     let outcome = write_column(context, run, &identity, answers, &store, &scales, &inputs)?;
-    // A column that is written anew from work that was there is new as a whole.
-    let computed = if computed == 0 { outcome.rows } else { computed };
-    Ok(Outcome { computed, figures: Some(figures), ..outcome })
+    figures = Figures { inputs, normalization: scales.said(), truncated, ..figures };
+    run.change_figures(|all| drop(all.insert(model.key.clone(), figures)))?;
+    Ok(Outcome { note, ..outcome })
 }
 
 /// Whether any pair needs work that is not stored. Weights are loaded only if one does.
@@ -244,22 +253,19 @@ fn something_is_missing(context: &Context, identity: &Identity, answers: &Answer
     Ok(false)
 }
 
-/// The scales of the column, and how many of its rows were cut.
+/// The scales of a column, given its row for each pair in turn, and how many of its rows were cut.
 fn fit(
     context: &Context,
-    run: &Run,
-    identity: &Identity,
+    scoring: &Scoring,
     answers: &Answers,
-    store: &WorkStore,
+    mut row: impl FnMut(&Pair) -> Result<ScoreRow>,
 ) -> Result<(Scales, usize)> {
-    let scoring = &run.record.settings.scoring;
     let mut fits = Fits::new(scoring.normalize_method, scoring.normalize_scope);
     let mut truncated = 0;
-    let mut column = Column::new(identity, store.read()?);
     for (i, pair) in answers.pairs()?.enumerate() {
         look_up(context, i)?;
         let pair = pair?;
-        let row = column.row(&pair)?;
+        let row = row(&pair)?;
         truncated += usize::from(row.truncated == Some(true));
         fits.see(&pair, &row);
     }
@@ -312,7 +318,7 @@ impl ScoreTable {
         let (rows, failed) = self.content.counts();
         let stamp = lineage::stamp(run, self.content.finish(), inputs.to_owned());
         self.writer.finish(&Stamp { made_by, failed, ..stamp })?;
-        Ok(Outcome { rows, failed, computed: rows, figures: None })
+        Ok(Outcome { rows, failed, computed: rows, note: None })
     }
 }
 
@@ -321,7 +327,10 @@ pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let directory = run.dir.scores();
     let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
     let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
-    let paths = scorers.iter().map(|scorer| parts::group_path(&directory, scorer));
-    lineage::check(run, paths, &lineage::of_scores(run)?, "score")?;
+    let inputs = lineage::of_scores(run)?;
+    for scorer in &scorers {
+        let path = parts::group_path(&directory, scorer);
+        lineage::check(run, [path], &lineage::of_scorer(run, &inputs, scorer)?, "score")?;
+    }
     Ok(rows)
 }

@@ -2,10 +2,9 @@
 
 use super::manifest::Exported;
 use super::registry::{Model, Registry};
-use super::session::{Inputs, Session, SessionOptions, tensor_i64, view_f32};
+use super::session::{Session, SessionOptions, view_f32};
 use super::tokenizer::Encoding;
 use anyhow::{Context, Result, ensure};
-use std::borrow::Cow;
 
 /// Token id used for padding; masked out, so its value never matters.
 const PADDING: i64 = 0;
@@ -98,18 +97,27 @@ impl Encoder {
                 }
             }
         }
-        let mut inputs: Inputs<'_> = vec![
-            (Cow::Borrowed("input_ids"), tensor_i64(&shape, ids)?.into()),
-            (Cow::Borrowed("attention_mask"), tensor_i64(&shape, mask)?.into()),
-        ];
+        let mut inputs = vec![("input_ids", ids), ("attention_mask", mask)];
         if self.takes_type_ids {
-            inputs.push((Cow::Borrowed("token_type_ids"), tensor_i64(&shape, types)?.into()));
+            inputs.push(("token_type_ids", types));
         }
         let lengths = rows.iter().map(|row| row.ids.len()).collect();
-        self.session.run_for(inputs, &self.output, |value| {
+        self.session.run_for(shape, inputs, &self.output, |value| {
             let (shape, data) = view_f32(value)?;
             ensure!(shape.first() == Some(&rows.len()), "`{}` has not one row per input row", self.output);
             read(&Encoded { data, shape, lengths })
         })
+    }
+
+    /// Keeps input tensors where this allocator has its memory.
+    #[cfg(test)]
+    pub(super) fn keep_inputs(&mut self, allocator: ort::memory::Allocator) {
+        self.session.keep_inputs(allocator);
+    }
+
+    /// Shapes of input tensors that are kept.
+    #[cfg(test)]
+    pub(super) fn kept_shapes(&self) -> usize {
+        self.session.kept_shapes()
     }
 }

@@ -242,6 +242,13 @@ impl Model {
             RESERVED_KEYS.join(", ")
         );
         ensure!(self.max_length > 0, "`max_length` must be at least 1");
+        if let Some(fixed_length) = self.fixed_length {
+            ensure!(
+                fixed_length >= self.max_length,
+                "`fixed_length` is {fixed_length}: the graph has no room for `max_length` = {} tokens",
+                self.max_length
+            );
+        }
         ensure!(!self.files.is_empty(), "`files` is empty");
         match self.architecture {
             Architecture::Decoder => {

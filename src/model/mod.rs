@@ -2,6 +2,7 @@
 //!
 //! The only room that names `ort` and `tokenizers`. Everything above it works with token ids and `f32` slices.
 
+mod buffers;
 pub mod chat;
 pub mod decoder;
 pub mod decoder_text;

@@ -153,6 +153,7 @@ batch_size = 32
             ("head = \"probability\"", "", "scoring.head"),
             ("schema_version = 1", "schema_version = 9", "schema version 9"),
             ("role = \"evaluator\"", "role = \"judge\"", "judge"),
+            ("max_length = 32", "max_length = 32\nfixed_length = 16", "`fixed_length` is 16"),
         ] {
             let error = format!("{:#}", open(&ENTRY.replace(from, to)).expect_err("refused"));
             assert!(error.contains(expected), "`{error}` does not name `{expected}`");

@@ -1,12 +1,13 @@
 //! One ONNX Runtime session: options in, named tensors in, named tensors out. Every call into `ort`'s builder and every
 //! conversion of its errors stands here.
 
+use super::buffers::InputBuffers;
 use super::manifest::HINT;
 use super::provider::{Precision, Provider};
 use super::runtime;
 use anyhow::{Context, Result, anyhow};
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
-use ort::memory::MemoryInfo;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::{DynValue, Tensor};
 use std::borrow::Cow;
@@ -36,10 +37,11 @@ impl SessionOptions {
 
 /// A loaded graph.
 pub struct Session {
+    /// Where batches are put that the graph does not read from the host's memory. Before the session, for they go before it.
+    buffers: Option<InputBuffers>,
     inner: OrtSession,
     inputs: Vec<String>,
     outputs: Vec<String>,
-    provider: Provider,
 }
 
 /// Values by name, in the order they are handed to the graph.
@@ -56,7 +58,8 @@ impl Session {
                 .and_then(|builder| builder.with_inter_threads(1))
                 .and_then(|builder| builder.with_memory_pattern(options.arena))?;
             let builder = match options.provider {
-                // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word.
+                // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word. CUDA leaves
+                // arithmetic on shapes to the CPU by design: without it hardly a graph would load.
                 Provider::OpenVino => builder.with_config_entry("session.disable_cpu_ep_fallback", "1")?,
                 Provider::Cpu | Provider::Cuda => builder,
             };
@@ -67,7 +70,11 @@ impl Session {
             build().map_err(|error| anyhow!("{error}")).with_context(|| failed_to_load(path, options.provider))?;
         let inputs = inner.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Self { inner, inputs, outputs, provider: options.provider })
+        let buffers = match options.provider {
+            Provider::Cpu | Provider::OpenVino => None,
+            Provider::Cuda => Some(device_buffers(&inner).with_context(|| failed_to_load(path, options.provider))?),
+        };
+        Ok(Self { buffers, inner, inputs, outputs })
     }
 
     /// Names of the graph's inputs.
@@ -102,28 +109,45 @@ impl Session {
             .ok_or_else(|| anyhow!("the graph has no output tensor `{name}`"))
     }
 
-    /// Runs the graph and hands one output to `read`. On a GPU the inputs are bound before the run and the output is bound
-    /// to host memory, so that only what is read crosses the bus.
+    /// Runs the graph on inputs of one shape and hands one output to `read`. On a GPU the inputs are copied to tensors that are
+    /// kept there and the output is bound to host memory, so that nothing else crosses the bus.
     pub(super) fn run_for<R>(
         &mut self,
-        inputs: Inputs<'_>,
+        shape: [usize; 2],
+        inputs: Vec<(&str, Vec<i64>)>,
         output: &str,
         read: impl FnOnce(&DynValue) -> Result<R>,
     ) -> Result<R> {
-        if self.provider != Provider::Cuda {
-            let outputs = self.inner.run(inputs).map_err(|error| anyhow!("inference failed: {error}"))?;
+        let failed = |error: ort::Error| anyhow!("inference failed: {error}");
+        let Some(buffers) = &mut self.buffers else {
+            let tensor = |(name, data)| Ok((Cow::Borrowed(name), tensor_i64(&shape, data)?.into()));
+            let inputs: Inputs<'_> = inputs.into_iter().map(tensor).collect::<Result<_>>()?;
+            let outputs = self.inner.run(inputs).map_err(failed)?;
             let value = outputs.get(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))?;
             return read(value);
-        }
-        let failed = |error: ort::Error| anyhow!("inference failed: {error}");
+        };
         let mut binding = self.inner.create_binding().map_err(failed)?;
-        for (name, value) in &inputs {
-            binding.bind_input(name.as_ref(), &**value).map_err(failed)?;
+        for (name, buffer) in buffers.fill(shape, inputs)? {
+            // Bound anew for every batch: that is a pointer where the graph reads the device's memory, but an input that it
+            // reads on the host is copied now or never.
+            binding.bind_input(name.as_str(), buffer).map_err(failed)?;
         }
         binding.bind_output_to_device(output, &MemoryInfo::default()).map_err(failed)?;
         let outputs = self.inner.run_binding(&binding).map_err(failed)?;
         let value = outputs.get(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))?;
         read(value)
+    }
+
+    /// Keeps input tensors where this allocator has its memory.
+    #[cfg(test)]
+    pub(super) fn keep_inputs(&mut self, allocator: Allocator) {
+        self.buffers = Some(InputBuffers::new(allocator));
+    }
+
+    /// Shapes of input tensors that are kept.
+    #[cfg(test)]
+    pub(super) fn kept_shapes(&self) -> usize {
+        self.buffers.as_ref().map_or(0, InputBuffers::shapes)
     }
 
     /// A call whose tensors stay bound from one run to the next.
@@ -138,6 +162,13 @@ impl Session {
     }
 }
 
+/// Buffers in the memory of the GPU that the session runs on.
+fn device_buffers(session: &OrtSession) -> Result<InputBuffers> {
+    let memory = MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Device, MemoryType::Default);
+    let allocator = memory.and_then(|memory| Allocator::new(session, memory));
+    allocator.map(InputBuffers::new).map_err(|error| anyhow!("no memory on the GPU: {error}"))
+}
+
 /// Values of a row that share one scale where OpenVINO quantises activations. On MiniLM 64 was as fast as 128 and strayed
 /// less from f32; 32 was a fifth slower.
 const GROUP_SIZE: usize = 64;
@@ -146,7 +177,8 @@ const GROUP_SIZE: usize = 64;
 fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     match options.provider {
         Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(options.arena).build(),
-        Provider::Cuda => ort::ep::CUDA::default().build(),
+        // By default it computes f32 products in TF32 on every GPU that has it: ten bits of mantissa.
+        Provider::Cuda => ort::ep::CUDA::default().with_tf32(false).build(),
         Provider::OpenVino => {
             let precision = if options.precision == Precision::Bf16 { "bf16" } else { "f32" };
             // Pinned threads of several sessions would all sit on the same cores.

@@ -19,27 +19,18 @@ const COMMIT_ROWS: usize = 2048;
 /// Time after which fewer are written too, and after which a write is brought to the disk: what a kill loses.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
-/// What a pass did.
-#[derive(Debug, Clone, Default)]
-pub struct Computed {
-    /// Pairs that needed work which was not there.
-    pub rows: usize,
-    /// The executor's account; its rows are pieces of work.
-    pub totals: Totals,
-}
-
-/// Computes what is missing for the pairs. `progress` is told how many pairs are done, as far as can be said while later
-/// ones share their work.
+/// Computes what is missing for the pairs and returns the executor's account, whose rows are pieces of work. `progress` is
+/// told how many pairs are done, as far as can be said while later ones share their work.
 pub fn compute(
     evaluator: &mut Evaluator,
     pairs: impl Iterator<Item = Result<Pair>> + Send,
     store: &WorkStore,
     quit: &Quit,
     mut progress: impl FnMut(usize),
-) -> Result<Computed> {
+) -> Result<Totals> {
     let identity = evaluator.identity().clone();
     let flight = Flight::default();
-    let missing = Missing::new(pairs, &identity, store, &flight)?;
+    let missing = Missing::new(pairs, &identity, store, &flight, quit)?;
     let mut pending =
         Pending { store, flight: &flight, finished: Vec::new(), written: Instant::now(), synced: Instant::now() };
     let totals = evaluator.compute(missing, quit, |batch| {
@@ -48,11 +39,8 @@ pub fn compute(
         Ok(())
     })?;
     pending.write(true)?;
-    let mut state = flight.lock();
-    match state.error.take() {
-        Some(error) => Err(error),
-        None => Ok(Computed { rows: state.rows, totals }),
-    }
+    let error = flight.lock().error.take();
+    error.map_or(Ok(totals), Err)
 }
 
 /// What the two ends of the pipeline share: the producing one knows pairs and keys, the writing one results.
@@ -69,8 +57,6 @@ struct State {
     writes: u64,
     /// Pairs looked at.
     pairs: usize,
-    /// Pairs that needed work.
-    rows: usize,
     /// Pieces sent.
     sent: usize,
     /// Pieces that came back.
@@ -107,11 +93,14 @@ struct Missing<'a, P> {
     seen: u64,
     /// The second piece of a pair whose first one was just sent.
     ready: Option<Job>,
+    quit: &'a Quit,
+    /// Set by the end of the pairs, an error or a quit request: nothing comes after it, however often it is asked for.
+    ended: bool,
 }
 
 impl<'a, P: Iterator<Item = Result<Pair>>> Missing<'a, P> {
-    fn new(pairs: P, identity: &'a Identity, store: &'a WorkStore, flight: &'a Flight) -> Result<Self> {
-        Ok(Self { pairs, identity, store, flight, reader: store.read()?, seen: 0, ready: None })
+    fn new(pairs: P, identity: &'a Identity, store: &'a WorkStore, flight: &'a Flight, quit: &'a Quit) -> Result<Self> {
+        Ok(Self { pairs, identity, store, flight, reader: store.read()?, seen: 0, ready: None, quit, ended: false })
     }
 
     fn advance(&mut self) -> Result<Option<Job>> {
@@ -119,38 +108,36 @@ impl<'a, P: Iterator<Item = Result<Pair>>> Missing<'a, P> {
             if let Some(job) = self.ready.take() {
                 return Ok(Some(job));
             }
+            if self.quit.requested() {
+                return Ok(None);
+            }
             let Some(pair) = self.pairs.next().transpose()? else { return Ok(None) };
-            let mut needed = false;
             let mut first = None;
             // A pair that cannot be scored needs nothing; its row says why.
             if let Ok(pieces) = self.identity.pieces(&pair) {
                 for piece in pieces.iter() {
-                    let (job, missing) = self.job(piece)?;
-                    needed |= missing;
+                    let job = self.job(piece)?;
                     match (&first, job) {
                         (None, job) => first = job,
                         (Some(_), job) => self.ready = job,
                     }
                 }
             }
-            let mut state = self.flight.lock();
-            state.pairs += 1;
-            state.rows += usize::from(needed);
-            drop(state);
+            self.flight.lock().pairs += 1;
             if first.is_some() {
                 return Ok(first);
             }
         }
     }
 
-    /// The job for a piece, unless it is stored or on its way; and whether it is not stored.
-    fn job(&mut self, piece: Piece<'_>) -> Result<(Option<Job>, bool)> {
+    /// The job for a piece, unless it is stored or on its way.
+    fn job(&mut self, piece: Piece<'_>) -> Result<Option<Job>> {
         let (flying, writes) = {
             let state = self.flight.lock();
             (state.keys.contains(&piece.key), state.writes)
         };
         if flying {
-            return Ok((None, true));
+            return Ok(None);
         }
         // Work leaves the flight only after it was written: a reader as new as this moment sees it.
         if self.seen < writes {
@@ -158,14 +145,14 @@ impl<'a, P: Iterator<Item = Result<Pair>>> Missing<'a, P> {
             self.seen = writes;
         }
         if self.reader.contains(&piece.key)? {
-            return Ok((None, false));
+            return Ok(None);
         }
         let mut state = self.flight.lock();
         let index = state.sent;
         state.sent += 1;
         state.keys.insert(piece.key);
         state.by_index.insert(index, piece.key);
-        Ok((Some(piece.job(index)), true))
+        Ok(Some(piece.job(index)))
     }
 }
 
@@ -173,13 +160,15 @@ impl<P: Iterator<Item = Result<Pair>>> Iterator for Missing<'_, P> {
     type Item = Job;
 
     fn next(&mut self) -> Option<Job> {
-        match self.advance() {
-            Ok(job) => job,
-            Err(error) => {
-                self.flight.lock().error = Some(error);
-                None
-            }
+        if self.ended {
+            return None;
         }
+        let job = self.advance().unwrap_or_else(|error| {
+            self.flight.lock().error = Some(error);
+            None
+        });
+        self.ended = job.is_none();
+        job
     }
 }
 
@@ -230,4 +219,68 @@ fn work(done: Done<Vec<f32>>) -> Work {
         infer_ms: milliseconds(done.infer),
     };
     Work { result: done.result, trace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Execution;
+    use super::*;
+    use crate::model::provider::{Precision, Provider};
+    use crate::model::registry::{Registry, Role};
+    use crate::store::rows::ScoredTask;
+    use crate::store::samples;
+    use anyhow::anyhow;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn evaluator() -> Evaluator {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+        let registry = Registry::open(&fixtures).expect("registry");
+        let execution = Execution {
+            provider: Provider::Cpu,
+            precision: Precision::F32,
+            workers: 1,
+            threads: 1,
+            batch_size: 4,
+            batch_tokens: 64,
+        };
+        Evaluator::fake(registry.get("tiny_nli", Role::Evaluator).expect("known"), execution).expect("stand-in")
+    }
+
+    fn pair(index: usize) -> Pair {
+        let task = ScoredTask::from(&samples::task("t"));
+        Pair { task: Arc::new(task), model: "m".to_owned(), output: Ok(format!("answer {index}")) }
+    }
+
+    #[test]
+    fn nothing_is_read_after_an_error_and_the_first_one_is_told() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = WorkStore::open(&directory.path().join("work.redb")).expect("opens");
+        let mut read = 0;
+        let pairs = (0..1000).map(|index| {
+            read += 1;
+            if index % 300 == 299 { Err(anyhow!("row {index} is damaged")) } else { Ok(pair(index)) }
+        });
+        let error = compute(&mut evaluator(), pairs, &store, &Quit::default(), |_| {}).expect_err("fails");
+        assert_eq!((error.to_string().as_str(), read), ("row 299 is damaged", 300));
+    }
+
+    #[test]
+    fn pairs_whose_work_is_there_do_not_hold_up_a_quit_request() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = WorkStore::open(&directory.path().join("work.redb")).expect("opens");
+        let quit = Quit::default();
+        compute(&mut evaluator(), std::iter::once(Ok(pair(0))), &store, &quit, |_| {}).expect("computes");
+        let mut read = 0;
+        let pairs = (0..1000).map(|index| {
+            read += 1;
+            if index == 9 {
+                quit.request();
+            }
+            Ok(pair(0))
+        });
+        let totals = compute(&mut evaluator(), pairs, &store, &quit, |_| {}).expect("ends");
+        assert!(totals.interrupted && totals.rows == 0, "{totals:?}");
+        assert_eq!(read, 10);
+    }
 }

@@ -4,20 +4,44 @@
 use super::normalise::normalise;
 use std::collections::HashMap;
 
-/// 1 if the prediction equals any reference after normalisation, else 0. There is at least one reference: data sets
-/// and imports without one are refused.
-#[must_use]
-pub fn exact_match<R: AsRef<str>>(prediction: &str, references: &[R]) -> f64 {
-    let prediction = normalise(prediction);
-    let hit = references.iter().any(|reference| normalise(reference.as_ref()) == prediction);
-    f64::from(u8::from(hit))
+/// A prediction beside its references, all normalised: once, however many metrics look at them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Normal {
+    prediction: String,
+    references: Vec<String>,
 }
 
-/// The best token F1 over the references, in 0..1.
+impl Normal {
+    /// Normalises the texts. There is at least one reference: data sets and imports without one are refused.
+    #[must_use]
+    pub fn new<R: AsRef<str>>(prediction: &str, references: &[R]) -> Self {
+        let references = references.iter().map(|reference| normalise(reference.as_ref())).collect();
+        Self { prediction: normalise(prediction), references }
+    }
+
+    /// 1 if the prediction equals any reference, else 0.
+    #[must_use]
+    pub fn exact_match(&self) -> f64 {
+        f64::from(u8::from(self.references.contains(&self.prediction)))
+    }
+
+    /// The best token F1 over the references, in 0..1.
+    #[must_use]
+    pub fn token_f1(&self) -> f64 {
+        self.references.iter().map(|reference| f1_of_normal(&self.prediction, reference)).fold(0.0, f64::max)
+    }
+}
+
+/// [`Normal::exact_match`] of texts as they are.
+#[must_use]
+pub fn exact_match<R: AsRef<str>>(prediction: &str, references: &[R]) -> f64 {
+    Normal::new(prediction, references).exact_match()
+}
+
+/// [`Normal::token_f1`] of texts as they are.
 #[must_use]
 pub fn token_f1<R: AsRef<str>>(prediction: &str, references: &[R]) -> f64 {
-    let prediction = normalise(prediction);
-    references.iter().map(|reference| f1_of_normal(&prediction, &normalise(reference.as_ref()))).fold(0.0, f64::max)
+    Normal::new(prediction, references).token_f1()
 }
 
 fn f1_of_normal(prediction: &str, reference: &str) -> f64 {

@@ -1,8 +1,9 @@
-//! Tables that grow row by row: `generations/` and `scores/`.
+//! Tables of several groups, a file each: `generations/` by model and `scores/` by scorer.
 //!
-//! Work is appended as part files `<group>.part-00001.parquet`, each whole and renamed into place. When a group (one
-//! model, or one scorer) is complete its rows are written in plan order as `<group>.parquet` and the parts go. Rows
-//! carry the hash of the work they did, so a restart keeps what still applies and never mixes in what does not.
+//! Generations grow row by row. Work is appended as part files `<group>.part-00001.parquet`, each whole and renamed into
+//! place. When a group is complete its rows are written in plan order as `<group>.parquet` and the parts go. Rows carry the
+//! hash of the work they did, so a restart keeps what still applies and never mixes in what does not. A scorer's table has
+//! no parts: it is written whole, from the work store.
 
 use super::Fingerprint;
 use super::rows::{GenerationRow, Row, ScoreRow};

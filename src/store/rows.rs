@@ -300,7 +300,7 @@ pub struct BenchRow {
     pub largest_difference_vs_f32: Option<f64>,
     /// Spearman correlation of the raw scores with the first f32 cell's; null where there is none.
     pub spearman_vs_f32: Option<f64>,
-    /// Why the cell did not run; null when it did.
+    /// Why the cell did not work: it did not run, or a text failed; null when it did.
     pub error: Option<String>,
 }
 

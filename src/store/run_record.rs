@@ -75,7 +75,7 @@ pub struct StageRecord {
     pub seconds: f64,
     /// Rows in the stage's table.
     pub rows: usize,
-    /// Of these, rows that the last call computed; 0 when there was nothing to do.
+    /// Of these, rows that the last call computed, or wrote anew with their table; 0 when there was nothing to do.
     pub computed_rows: usize,
     /// Of these, rows with an error.
     pub failed: usize,

@@ -3,6 +3,7 @@
 use crate::invariants::assert_close;
 use crate::support::Scratch;
 use poq::store::rows::RewardRow;
+use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,56 @@ fn ten_kills_end_like_an_undisturbed_run() {
         let difference = a.avg_reward.expect("paid") - b.avg_reward.expect("paid");
         assert!(difference.abs() < 1e-5, "{}: {difference}", a.node);
     }
+}
+
+#[test]
+fn a_kill_while_scoring_ends_like_an_undisturbed_run() {
+    const TASKS: usize = 40_000;
+    let prepare = || {
+        let scratch = Scratch::new();
+        let mut answers = String::new();
+        for task in 0..TASKS {
+            let row = serde_json::json!({
+                "task_id": format!("t{task}"), "task_type": "qa", "input": format!("Who kept lamp {task}?"),
+                "reference": format!("keeper {task}"), "model": "m", "output": format!("the keeper of lamp {task}"),
+            });
+            let _ = writeln!(answers, "{row}");
+        }
+        scratch.write("answers.jsonl", &answers);
+        let import = ["import", "answers.jsonl", "--run", "own", "--evaluator", "tiny_bi", "--evaluator", "tiny_nli"];
+        scratch.poq(&import, 0);
+        scratch
+    };
+    let arguments = ["score", "results/own", "--fake-inference"];
+    let calm = prepare();
+    calm.poq(&arguments, 0);
+
+    let killed = prepare();
+    // Once while the first evaluator reads and once while the second does.
+    for evaluator in ["tiny_bi", "tiny_nli"] {
+        let mut child =
+            killed.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("poq starts");
+        let work = killed.path(&format!("results/own/work/{evaluator}.redb"));
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !work.exists() {
+            assert!(Instant::now() < deadline, "no finished work appeared");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(child.try_wait().expect("wait").is_none(), "it got through before it was killed: give it more tasks");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(!killed.path(&format!("results/own/scores/{evaluator}.parquet")).exists());
+    }
+    killed.poq(&arguments, 0);
+    assert_eq!(killed.scores("own"), calm.scores("own"));
+    let figures = |scratch: &Scratch, figure: &str| {
+        let text = std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read");
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        ["tiny_bi", "tiny_nli"].map(|key| record["stages"]["score"]["details"]["evaluators"][key][figure].clone())
+    };
+    assert_eq!(figures(&killed, "normalization"), figures(&calm, "normalization"));
+    assert!(figures(&killed, "execution").iter().all(serde_json::Value::is_object));
 }
 
 #[test]

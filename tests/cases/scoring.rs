@@ -1,41 +1,20 @@
-//! Scoring as users meet it: what is read once, other precisions and providers, variants, normalisation, and the sweep.
+//! Scoring as users meet it: what is read once, other precisions and providers, variants and normalisation.
 
 use crate::invariants::assert_close;
-use crate::support::Scratch;
-use poq::store::rows::{BenchRow, RewardRow, ScoreRow};
+use crate::support::{Scratch, answers, import};
+use poq::store::rows::{RewardRow, ScoreRow};
 use serde_json::{Value, json};
-use std::fmt::Write;
-
-/// Answers of several models to a few tasks, as JSON lines; `output` says what model `m` answers to task `t`.
-fn answers(tasks: usize, models: usize, output: impl Fn(usize, usize) -> String) -> String {
-    let mut text = String::new();
-    for task in 0..tasks {
-        for model in 0..models {
-            let row = json!({
-                "task_id": format!("t{task:03}"), "task_type": if task % 2 == 0 { "qa" } else { "summarization" },
-                "input": format!("What is lamp {task} for?"), "reference": format!("lamp {task} lights the harbour"),
-                "model": format!("m{model}"), "output": output(task, model),
-            });
-            let _ = writeln!(text, "{row}");
-        }
-    }
-    text
-}
-
-fn import(scratch: &Scratch, content: &str, evaluators: &[&str], more: &[&str]) {
-    scratch.write("answers.jsonl", content);
-    let evaluators = evaluators.iter().flat_map(|key| ["--evaluator", key]);
-    let arguments: Vec<&str> =
-        ["import", "answers.jsonl", "--run", "own"].into_iter().chain(evaluators).chain(more.iter().copied()).collect();
-    scratch.poq(&arguments, 0);
-}
 
 fn record(scratch: &Scratch) -> Value {
     serde_json::from_str(&std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read")).expect("JSON")
 }
 
+fn figures(scratch: &Scratch, evaluator: &str) -> Value {
+    record(scratch)["stages"]["score"]["details"]["evaluators"][evaluator].clone()
+}
+
 fn pieces(scratch: &Scratch, evaluator: &str) -> Option<u64> {
-    record(scratch)["stages"]["score"]["details"]["evaluators"][evaluator]["inference"]["pieces"].as_u64()
+    figures(scratch, evaluator)["inference"]["pieces"].as_u64()
 }
 
 fn column(scratch: &Scratch, scorer: &str) -> Vec<ScoreRow> {
@@ -60,7 +39,11 @@ fn every_distinct_text_is_read_once_across_models_and_calls() {
             (rows[1].raw, &rows[1].work_key, rows[1].infer_ms)
         );
         assert!((rows[2].raw.expect("scored") - 1.0).abs() < 1e-6, "a text equals itself");
-        assert!(rows[0].tokens > Some(0) && rows[0].tokenise_ms.is_some() && rows[0].queue_ms.is_some());
+        assert!(
+            rows[0].tokens.is_some_and(|tokens| tokens > 0)
+                && rows[0].tokenise_ms.is_some()
+                && rows[0].queue_ms.is_some()
+        );
     }
     // A fourth model comes along: of what it says, only five texts are new.
     let more = |task, model| if model == 3 && task < 5 { format!("someone else {task}") } else { two(task, model % 3) };
@@ -111,7 +94,7 @@ fn a_graph_of_fixed_length_cuts_what_does_not_fit_and_says_so() {
     import(&scratch, &content.join("\n"), &["tiny_fixed"], &[]);
     scratch.poq(&["score", "results/own"], 0).says(&["tiny_fixed", "were cut"]);
     let rows = column(&scratch, "tiny_fixed");
-    assert!(rows.iter().all(|row| row.raw.is_some() && row.tokens <= Some(16)), "{rows:?}");
+    assert!(rows.iter().all(|row| row.raw.is_some() && row.tokens.is_some_and(|tokens| tokens <= 16)), "{rows:?}");
     let cut = rows.iter().filter(|row| row.truncated == Some(true)).count();
     assert!(cut > 0 && cut < rows.len(), "{cut} of {} rows were cut", rows.len());
     let said = record(&scratch)["stages"]["score"]["details"]["evaluators"]["tiny_fixed"]["truncated"].as_u64();
@@ -137,6 +120,62 @@ fn int8_is_another_score_and_f32_comes_back() {
     scratch.poq(&["score", "results/own", "--precision", "f32"], 0);
     assert_eq!(scratch.scores("own"), exact, "from stored work, to the last bit");
     scratch.poq(&["score", "results/own", "--evaluator", "tiny_nan", "--precision", "int8"], 2).says(&["tiny_nan"]);
+}
+
+#[test]
+fn figures_are_those_of_the_table_beside_them() {
+    let scratch = Scratch::new();
+    let content = answers(6, 2, |task, model| format!("keeper {task} of {model}"));
+    import(&scratch, &content, &["tiny_bi", "tiny_nan"], &[]);
+    scratch.poq(&["score", "results/own"], 0);
+    let exact = figures(&scratch, "tiny_bi");
+    assert_eq!(exact["execution"]["precision"], "f32");
+    // The second evaluator has no 8-bit graph, so the stage ends when the first is done.
+    scratch.poq(&["score", "results/own", "--precision", "int8"], 2).says(&["tiny_nan"]);
+    let reduced = figures(&scratch, "tiny_bi");
+    assert_eq!(reduced["execution"]["precision"], "int8");
+    assert_ne!(reduced["normalization"], exact["normalization"]);
+    // Back from stored work: nobody was run.
+    scratch.poq(&["score", "results/own"], 0);
+    let back = figures(&scratch, "tiny_bi");
+    assert_eq!((&back["normalization"], &back["made_by"]), (&exact["normalization"], &exact["made_by"]));
+    assert!(back["execution"].is_null() && back["inference"].is_null());
+    // A kill after the table and before the record: what can be known is found again.
+    let mut killed = record(&scratch);
+    killed["stages"]["score"]["details"] = json!({});
+    scratch.write("results/own/run.json", &killed.to_string());
+    scratch.poq(&["score", "results/own"], 0).says(&["nothing to do"]);
+    assert_eq!(figures(&scratch, "tiny_bi"), back);
+}
+
+#[test]
+fn a_stage_that_ends_early_leaves_its_warnings_to_the_next() {
+    let scratch = Scratch::new();
+    import(&scratch, &answers(4, 1, |_, _| "word ".repeat(200)), &["tiny_fixed", "tiny_nan"], &[]);
+    let path = scratch.path("models/tiny_nan/model.onnx");
+    let sound = std::fs::read(&path).expect("read");
+    let damaged: Vec<u8> = sound.iter().map(|byte| !byte).collect();
+    std::fs::write(&path, damaged).expect("write");
+    scratch.poq(&["score", "results/own"], 2).says(&["tiny_nan", "wrong hash"]);
+    assert_eq!(figures(&scratch, "tiny_fixed")["truncated"], 4);
+    std::fs::write(&path, sound).expect("write");
+    scratch.poq(&["score", "results/own"], 0).says(&["tiny_fixed` reads fewer tokens than 4 rows have"]);
+    assert!(figures(&scratch, "tiny_fixed")["execution"].is_object());
+}
+
+#[test]
+fn another_scale_keeps_how_the_scores_were_computed() {
+    let scratch = Scratch::new();
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let before = figures(&scratch, "tiny_bi");
+    scratch.edit("tiny.toml", "[scoring]", "[scoring]\nnormalize_method = \"rank\"");
+    let again = scratch.poq(&["run", "tiny.toml", "--update"], 0);
+    assert!(!again.stderr.contains("distinct texts"), "nothing was read:\n{}", again.stderr);
+    let after = figures(&scratch, "tiny_bi");
+    assert!(after["execution"].is_object() && after["inference"].is_object());
+    assert_eq!((&after["execution"], &after["inference"]), (&before["execution"], &before["inference"]));
+    assert!(after["normalization"][0]["low"].is_null() && !before["normalization"][0]["low"].is_null());
 }
 
 #[test]
@@ -196,6 +235,40 @@ on_input = { model = "tiny_bi", against = "input" }
 }
 
 #[test]
+fn a_variant_concerns_its_own_column_and_costs_only_when_it_is_paid() {
+    let scratch = Scratch::new();
+    let scoring = "evaluators = [\"tiny_bi\", \"tiny_nli\"]\nunpaid_evaluators = [\"reversed\"]\n\
+                   [scoring.variants]\nreversed = { model = \"tiny_nli\", order = \"reference_output\" }\n";
+    scratch.edit("tiny.toml", "evaluators = [\"tiny_bi\", \"tiny_cross\"]\n", scoring);
+    scratch.edit("tiny.toml", "tiny_cross = 3.0 }", "tiny_nli = 3.0 }");
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"own\"");
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let written = |scorer: &str| {
+        let path = scratch.path(&format!("results/own/scores/{scorer}.parquet"));
+        std::fs::metadata(path).expect("there").modified().expect("time")
+    };
+    let others = || ["f1", "tiny_bi", "tiny_nli"].map(written);
+    let (before, reversed, read_backwards) = (others(), written("reversed"), column(&scratch, "reversed"));
+    scratch.edit("tiny.toml", "order = \"reference_output\"", "head = \"difference\", minus = \"neutral\"");
+    // Another variant under the same key, and one that is in no list.
+    scratch.edit("tiny.toml", "[profile]", "spare = { model = \"tiny_bi\", against = \"input\" }\n[profile]");
+    let nothing = ["profile: 4 rows, nothing to do", "simulate: 4 rows, nothing to do"];
+    scratch.poq(&["run", "tiny.toml", "--update"], 0).says(&nothing);
+    assert_eq!(others(), before);
+    assert!(written("reversed") > reversed);
+    assert!(column(&scratch, "reversed").iter().zip(&read_backwards).any(|(new, old)| new.raw != old.raw));
+    // A paid one has a cost.
+    scratch.edit("tiny.toml", "unpaid_evaluators = [\"reversed\"]\n", "");
+    scratch.edit("tiny.toml", "\"tiny_nli\"]", "\"tiny_nli\", \"reversed\"]");
+    scratch.edit("tiny.toml", "tiny_nli = 3.0 }", "tiny_nli = 3.0, reversed = 3.0 }");
+    let paid = scratch.poq(&["run", "tiny.toml", "--update"], 0);
+    assert!(!paid.stderr.contains("profile: 5 rows, nothing to do"), "{}", paid.stderr);
+    // What was made from another variant is refused by who reads it.
+    scratch.edit("results/own/run.json", "\"minus\": \"neutral\"", "\"minus\": \"contradiction\"");
+    scratch.poq(&["simulate", "results/own"], 2).says(&["reversed.parquet", "poq score"]);
+}
+
+#[test]
 fn scales_are_chosen_in_the_experiment() {
     let normalized = |method: &str| {
         let scratch = Scratch::new();
@@ -226,7 +299,7 @@ fn failed_work_is_tried_again_only_when_asked() {
     assert_eq!(failed, 2);
     scratch.poq(&["score", "results/own"], 0).says(&["nothing to do"]);
     let again = scratch.poq(&["score", "results/own", "--retry-failed"], 0);
-    again.says(&[&format!("{failed} distinct texts for {failed} rows")]);
+    again.says(&[&format!("{failed} distinct texts for 6 rows")]);
 }
 
 #[test]
@@ -236,58 +309,18 @@ fn the_stand_in_scores_thousands_of_rows_the_same_at_any_size() {
         let scratch = Scratch::new();
         import(&scratch, &content, &["tiny_bi", "tiny_nli"], &[]);
         scratch.poq(&[&["score", "results/own", "--fake-inference"], flags].concat(), 0).says(&["made up"]);
+        let stage = &record(&scratch)["stages"]["score"];
+        let read = |key: &str| {
+            let inference = &stage["details"]["evaluators"][key]["inference"];
+            (inference["pieces"].as_u64(), inference["rows"].as_u64())
+        };
+        // 1,636 distinct answers and 700 references, more than are committed at once; as many pairs as answers.
+        assert_eq!(stage["computed_rows"], 4 * 3500);
+        assert_eq!(read("tiny_bi"), (Some(2336), Some(3500)));
+        assert_eq!(read("tiny_nli"), (Some(3500), Some(3500)));
         scratch.scores("own")
     };
     let one = score(&["--workers", "1", "--batch-size", "1", "--threads", "1"]);
     assert_eq!(one.len(), 4 * 3500);
     assert_eq!(one, score(&["--workers", "3", "--batch-size", "32"]));
-}
-
-#[test]
-fn a_sweep_is_a_table_a_chart_and_an_answer() {
-    let scratch = Scratch::new();
-    let arguments = [
-        "bench",
-        "--model",
-        "tiny_bi",
-        "--provider",
-        "cpu,openvino",
-        "--batch-size",
-        "2,8",
-        "--pairs",
-        "12",
-        "--repeats",
-        "1",
-    ];
-    let ran = scratch.poq(&arguments, 0);
-    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
-    let (failed, worked): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.error.is_some());
-    assert!(failed.iter().all(|row| row.provider == "openvino") && !failed.is_empty(), "the CPU build has no OpenVINO");
-    assert!(worked.iter().any(|row| row.precision == "int8") && worked.iter().any(|row| row.precision == "f32"));
-    for row in worked {
-        assert!(row.tokens_per_s > Some(0.0) && row.peak_memory_mb > Some(1.0) && row.texts > 12, "{row:?}");
-        assert!(row.busy_share <= Some(1.01) && row.padding_waste < Some(0.9), "{row:?}");
-        let (difference, exact) = (row.largest_difference_vs_f32.expect("compared"), row.precision == "f32");
-        assert!(if exact { difference < 1e-5 } else { difference < 0.2 }, "{row:?}");
-    }
-    let svg = std::fs::read_to_string(scratch.path("results/bench/bench-tiny_bi.svg")).expect("chart");
-    assert!(svg.contains("cpu int8"), "{svg}");
-    let last = ran.stdout.trim_end().lines().last().expect("an answer");
-    assert!(last.starts_with("tiny_bi: --provider cpu --precision f32 --workers"), "{last}");
-    // What was found is what scoring uses where its settings leave it open.
-    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_bi"], &[]);
-    scratch.poq(&["score", "results/own"], 0).says(&["calibrated on this machine"]);
-}
-
-#[test]
-fn a_calibration_is_made_once() {
-    let scratch = Scratch::new();
-    import(&scratch, &answers(2, 1, |_, _| "keeper".to_owned()), &["tiny_cross"], &[]);
-    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
-    let path = scratch.path("models/calibration.json");
-    let written = std::fs::metadata(&path).expect("remembered").modified().expect("time");
-    std::fs::remove_dir_all(scratch.path("results/own/work")).expect("remove");
-    std::fs::remove_dir_all(scratch.path("results/own/scores")).expect("remove");
-    scratch.poq(&["score", "results/own", "--calibrate"], 0).says(&["calibrated on this machine"]);
-    assert_eq!(std::fs::metadata(&path).expect("there").modified().expect("time"), written);
 }

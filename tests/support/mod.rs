@@ -231,3 +231,28 @@ pub fn news(articles: usize) -> String {
         text
     })
 }
+
+/// Answers of several models to a few tasks, as JSON lines; `output` says what model `m` answers to task `t`.
+pub fn answers(tasks: usize, models: usize, output: impl Fn(usize, usize) -> String) -> String {
+    let mut text = String::new();
+    for task in 0..tasks {
+        for model in 0..models {
+            let row = serde_json::json!({
+                "task_id": format!("t{task:03}"), "task_type": if task % 2 == 0 { "qa" } else { "summarization" },
+                "input": format!("What is lamp {task} for?"), "reference": format!("lamp {task} lights the harbour"),
+                "model": format!("m{model}"), "output": output(task, model),
+            });
+            let _ = writeln!(text, "{row}");
+        }
+    }
+    text
+}
+
+/// A run `own` whose answers are these JSON lines.
+pub fn import(scratch: &Scratch, content: &str, evaluators: &[&str], more: &[&str]) {
+    scratch.write("answers.jsonl", content);
+    let evaluators = evaluators.iter().flat_map(|key| ["--evaluator", key]);
+    let arguments: Vec<&str> =
+        ["import", "answers.jsonl", "--run", "own"].into_iter().chain(evaluators).chain(more.iter().copied()).collect();
+    scratch.poq(&arguments, 0);
+}
