@@ -17,8 +17,9 @@ import onnx
 from contest import Unavailable
 from onnx import helper
 from poq_export import registry
+from poq_export.decoder_graph import Architecture
 from poq_export.fetch import FetchError, fetch
-from poq_export.gguf_decoder import Dimensions
+from poq_export.gguf_decoder import read_architecture
 from poq_export.gguf_file import GgufError, GgufFile
 from poq_export.registry import Model, RegistryError
 from poq_export.wheels import WheelError, WheelStore
@@ -89,13 +90,12 @@ def genai_folder(key: str, models: Path, weights: Path, folder: Path) -> Path:
     onnx.save(graph, folder / "model.onnx")
     shutil.copyfile(models / key / "tokenizer.json", folder / "tokenizer.json")
     try:
-        file = GgufFile(weights)
-        dimensions = Dimensions.read(file, file.require("general.architecture"))
+        architecture = read_architecture(GgufFile(weights))
     except GgufError as error:
         raise Unavailable(f"`{key}`: {error}") from error
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     stop_ids = [tokenizer.token_to_id(token) for token in model.decoder.stop_tokens]
-    write_json(folder / "genai_config.json", configuration(dimensions, tokenizer.get_vocab_size(), stop_ids))
+    write_json(folder / "genai_config.json", configuration(architecture, tokenizer.get_vocab_size(), stop_ids))
     return folder
 
 
@@ -109,6 +109,9 @@ def compute_position(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = "" if name in PLACEMENT else name
+    # onnxruntime-genai allocates logits for every token of the prompt unless the graph says how many there are.
+    logits = next(value for value in graph.output if value.name == "logits")
+    logits.type.tensor_type.shape.dim[1].dim_value = 1
     constants = {"axis": [1], "one": [1]}
     for name, values in constants.items():
         graph.initializer.append(helper.make_tensor(f"position.{name}", onnx.TensorProto.INT64, [1], values))
@@ -122,13 +125,13 @@ def compute_position(graph: onnx.GraphProto) -> None:
         graph.node.insert(index, node)
 
 
-def configuration(dimensions: Dimensions, vocabulary: int, stop_ids: list[int]) -> dict:
+def configuration(architecture: Architecture, vocabulary: int, stop_ids: list[int]) -> dict:
     """genai_config.json of a decoder with `GroupQueryAttention`."""
     decoder = {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
         "filename": "model.onnx",
-        "head_size": dimensions.head_size,
-        "hidden_size": dimensions.hidden,
+        "head_size": architecture.head_size,
+        "hidden_size": architecture.hidden,
         "inputs": {
             "input_ids": "input_ids",
             "attention_mask": "attention_mask",
@@ -140,18 +143,18 @@ def configuration(dimensions: Dimensions, vocabulary: int, stop_ids: list[int]) 
             "present_key_names": "present.%d.key",
             "present_value_names": "present.%d.value",
         },
-        "num_attention_heads": dimensions.heads,
-        "num_hidden_layers": dimensions.layers,
-        "num_key_value_heads": dimensions.kv_heads,
+        "num_attention_heads": architecture.heads,
+        "num_hidden_layers": len(architecture.layers),
+        "num_key_value_heads": architecture.kv_heads,
     }
     model = {
         "type": "llama",
         "bos_token_id": stop_ids[0],
         "eos_token_id": stop_ids,
         "pad_token_id": stop_ids[-1],
-        "context_length": dimensions.context,
+        "context_length": architecture.positions,
         "vocab_size": vocabulary,
         "decoder": decoder,
     }
-    search = {"do_sample": False, "num_beams": 1, "max_length": dimensions.context, "past_present_share_buffer": True}
+    search = {"do_sample": False, "num_beams": 1, "max_length": architecture.positions, "past_present_share_buffer": True}
     return {"model": model, "search": search}

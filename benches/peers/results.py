@@ -22,11 +22,19 @@ that poq is ahead. How the comparison is kept fair is said in benches/peers/READ
 """
 
 
-def write(measured: Measured, out: Path, results: Path, command: str, facts: dict[str, str]) -> None:
-    """Both files; peers.json even when rows are missing, so that nothing measured is lost."""
+def write_entries(entries: list[dict], out: Path, facts: dict[str, str]) -> None:
+    """peers.json: what was measured now, and rows that only an earlier run measured, each with its commit and day."""
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(measured.entries, indent=1, ensure_ascii=False, allow_nan=False)
-    (out / "peers.json").write_text(text + "\n", encoding="utf-8")
+    path = out / "peers.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    now = [one | {"poq": facts["poq"], "date": facts["date"]} for one in entries]
+    kept = [one for one in earlier if one["name"] not in {entry["name"] for entry in now}]
+    text = json.dumps(kept + now, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write(measured: Measured, results: Path, command: str, facts: dict[str, str]) -> None:
+    """The table for people, and what could not be measured."""
     parts = [HEAD.format(command=command), *summary(measured.entries), machine_section(facts), *measured.sections]
     if measured.problems:
         lines = [f"- `{name}`: {problem}" for name, problem in measured.problems.items()]

@@ -3,7 +3,8 @@
     python benches/peers/run.py [--only NAME …] [--repeats N] [--pairs N] [--rows N]
                                 [--prompts N] [--new-tokens N] [--out DIR]
 
-Writes DIR/peers.json and DIR/RESULTS.md; when everything was measured at full size, benches/RESULTS.md instead.
+Writes DIR/peers.json, and a table for people: DIR/RESULTS.md for scores and tables, DIR/RESULTS-generation.md for
+generation. A table of which every row was measured at full size goes to benches/ instead.
 Exit code 1 if a row could not be measured, or if scores that must agree do not.
 """
 
@@ -22,12 +23,13 @@ from generate import NAMES as GENERATE_NAMES
 from generate import measure as measure_generation
 from ours import Engine
 from rows import Bench, Measured
-from settings import REPOSITORY, RESULTS_TABLE
+from settings import REPOSITORY, RESULTS_TABLES
 from tables import NAMES as TABLE_NAMES
 from tables import measure as measure_tables
 from talk import say
 
-NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *GENERATE_NAMES, *TABLE_NAMES)
+SCORING_NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *TABLE_NAMES)
+NAMES = (*SCORING_NAMES, *GENERATE_NAMES)
 REPEATS = 5
 FULL_SIZE = PAIRS, ROWS, PROMPTS, NEW_TOKENS = 700, 1_000_000, 160, 49
 
@@ -44,30 +46,43 @@ def main() -> int:
     size = (arguments.pairs, arguments.rows, arguments.prompts, arguments.new_tokens)
     bench = Bench(engine, models, out, only, arguments.repeats, *size)
     facts |= {"poq": f"{engine.version}, {results.commit()}", "repeats": str(bench.repeats)}
-    complete = (bench.only, size) == (frozenset(NAMES), FULL_SIZE) and bench.repeats >= REPEATS
-    target = RESULTS_TABLE if complete else out / "RESULTS.md"
     command = shlex.join(["just", "bench-peers", *sys.argv[1:]])
-    total = Measured()
-    for names, measure in (
-        (BI_ENCODERS.names.values(), lambda: measure_encoders(BI_ENCODERS, bench)),
-        (CROSS_ENCODERS.names.values(), lambda: measure_encoders(CROSS_ENCODERS, bench)),
-        (GENERATE_NAMES, lambda: measure_generation(bench)),
-        (TABLE_NAMES, lambda: measure_tables(bench)),
+    entries: list[dict] = []
+    problems: dict[str, str] = {}
+    for file, names, measures in (
+        (
+            "RESULTS.md",
+            SCORING_NAMES,
+            (
+                lambda: measure_encoders(BI_ENCODERS, bench),
+                lambda: measure_encoders(CROSS_ENCODERS, bench),
+                lambda: measure_tables(bench),
+            ),
+        ),
+        ("RESULTS-generation.md", GENERATE_NAMES, (lambda: measure_generation(bench),)),
     ):
         if bench.only.isdisjoint(names):
             continue
-        found = measure()
-        total.entries += found.entries
-        total.sections += found.sections
-        total.problems |= found.problems
-        results.write(total, out, target, command, facts)
-    for one in total.entries:
+        complete = bench.only.issuperset(names) and size == FULL_SIZE and bench.repeats >= REPEATS
+        target = (RESULTS_TABLES if complete else out) / file
+        total = Measured()
+        for measure in measures:
+            found = measure()
+            total.entries += found.entries
+            total.sections += found.sections
+            total.problems |= found.problems
+            results.write(total, target, command, facts)
+            results.write_entries(entries + total.entries, out, facts)
+        entries += total.entries
+        problems |= total.problems
+        say(f"wrote {target}")
+    for one in entries:
         figures = f"{one['ours']:10.3f} {one['peer']:10.3f} {one['unit']:8} {one['ratio']:6.2f}"
         print(f"{one['name']:44} {figures}  {one['peer_tool']}")
-    for name, problem in total.problems.items():
+    for name, problem in problems.items():
         say(f"error: `{name}`: {problem}")
-    say(f"wrote {out / 'peers.json'} and {target}")
-    return 1 if total.problems else 0
+    say(f"wrote {out / 'peers.json'}")
+    return 1 if problems else 0
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PEERS = REPOSITORY / "benches/peers"
 DATASETS = REPOSITORY / "datasets"
-RESULTS_TABLE = REPOSITORY / "benches/RESULTS.md"
+RESULTS_TABLES = REPOSITORY / "benches"
 # The packages of requirements-onnx.txt, laid over the environment of the harness.
 ONNX_OVERLAY = REPOSITORY / ".venv/peers-onnx"
 

@@ -68,7 +68,7 @@ def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None:
     architecture = read_architecture(file)
     tensors = GgufTensors(file, keep_blocks=model.export.quantization == "keep")
     check_tensors(architecture, tensors)
-    builder = DecoderGraph(architecture, tensors, share_table=False)  # exports of version 1 hold a kept table twice
+    builder = DecoderGraph(architecture, tensors, share_table=False)
     builder.build()
     builder.graph.save(out_dir / "model.onnx", external=EXTERNAL_DATA in model.files)
     gguf_tokenizer.build(file).save(str(out_dir / "tokenizer.json"))
