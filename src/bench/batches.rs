@@ -1,5 +1,5 @@
 //! Batches worth trying at a provider: the one that an evaluator is run with until something faster is known, and those that
-//! a sweep and a calibration measure beside it.
+//! a sweep and a calibration measure beside it; and those of LLMs.
 
 use crate::model::provider::Provider;
 
@@ -9,6 +9,9 @@ const CPU_BATCH: (usize, usize) = (32, 256);
 
 /// The same on a GPU, which wants much work at once.
 const GPU_BATCH: (usize, usize) = (256, 16_384);
+
+/// Decode slots and prompt tokens per pass of LLMs; the default is that of the settings.
+pub const GENERATION: Batches = Batches { default: (32, 512), sizes: &[1, 8, 32, 64], tokens: &[512] };
 
 /// Batches of a provider.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,14 @@ pub fn batches(provider: Provider) -> Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Generation;
+
+    #[test]
+    fn the_default_of_the_settings_is_measured_too() {
+        let Generation { batch_size, batch_tokens, .. } = Generation::default();
+        assert_eq!(GENERATION.default, (batch_size, batch_tokens));
+        assert!(GENERATION.sizes.contains(&batch_size) && GENERATION.tokens.contains(&batch_tokens));
+    }
 
     #[test]
     fn the_default_is_measured_too() {

@@ -1,4 +1,4 @@
-//! The chart of a sweep: throughput against batch size, one line per way of running the model, as SVG.
+//! The charts of a sweep: throughput against batch size, one line per way of running an evaluator, one per LLM, as SVG.
 
 use crate::store::rows::BenchRow;
 use anyhow::{Result, anyhow};
@@ -12,12 +12,43 @@ const SIZE: (u32, u32) = (960, 540);
 /// Draws one model's rows. Cells that failed are left out; lines are labelled by provider, precision, sessions, threads and
 /// token budget: along a line nothing changes but the rows.
 pub fn draw(path: &Path, model: &str, rows: &[&BenchRow]) -> Result<()> {
+    let titles = Titles {
+        caption: format!("{model}: tokens per second"),
+        x: "rows per batch",
+        y: "tokens/s (sessions × threads and token budget in the legend)",
+    };
+    draw_rows(path, &titles, rows, |row| {
+        let BenchRow { provider, precision, workers, threads, batch_tokens, .. } = row;
+        format!("{provider} {precision}, {workers}×{threads}, {batch_tokens} tokens")
+    })
+}
+
+/// Draws the LLMs together: a line per model, threads and token budget.
+pub fn draw_generation(path: &Path, rows: &[&BenchRow]) -> Result<()> {
+    let titles = Titles {
+        caption: "LLMs: tokens generated per second".to_owned(),
+        x: "decode slots",
+        y: "tokens/s (threads and prompt tokens per pass in the legend)",
+    };
+    draw_rows(path, &titles, rows, |row| {
+        let BenchRow { model, threads, batch_tokens, .. } = row;
+        let threads = format!("{threads} thread{}", if *threads == 1 { "" } else { "s" });
+        format!("{model}, {threads}, {batch_tokens} tokens")
+    })
+}
+
+/// What stands beside the lines.
+struct Titles {
+    caption: String,
+    x: &'static str,
+    y: &'static str,
+}
+
+fn draw_rows(path: &Path, titles: &Titles, rows: &[&BenchRow], label: impl Fn(&BenchRow) -> String) -> Result<()> {
     let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for row in rows {
         let Some(speed) = row.tokens_per_s else { continue };
-        let BenchRow { provider, precision, workers, threads, batch_tokens, .. } = row;
-        let label = format!("{provider} {precision}, {workers}×{threads}, {batch_tokens} tokens");
-        lines.entry(label).or_default().push((f64::from(row.batch_size), speed));
+        lines.entry(label(row)).or_default().push((f64::from(row.batch_size), speed));
     }
     let points = || lines.values().flatten();
     let largest = points().map(|point| point.1).fold(0.0, f64::max);
@@ -26,13 +57,13 @@ pub fn draw(path: &Path, model: &str, rows: &[&BenchRow]) -> Result<()> {
     if largest <= 0.0 {
         return Ok(());
     }
-    draw_lines(path, model, &lines, (low.min(high), high), largest)
+    draw_lines(path, titles, &lines, (low.min(high), high), largest)
         .map_err(|error| anyhow!("cannot draw `{}`: {error}", path.display()))
 }
 
 fn draw_lines(
     path: &Path,
-    model: &str,
+    titles: &Titles,
     lines: &BTreeMap<String, Vec<(f64, f64)>>,
     (low, high): (f64, f64),
     largest: f64,
@@ -42,15 +73,15 @@ fn draw_lines(
     // A single batch size still needs an axis with two ends.
     let (low, high) = (low / 1.1, high * 1.1);
     let mut chart = ChartBuilder::on(&area)
-        .caption(format!("{model}: tokens per second"), ("sans-serif", 22))
+        .caption(&titles.caption, ("sans-serif", 22))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(80)
         .build_cartesian_2d((low..high).log_scale().base(2.0), 0.0..largest * 1.1)?;
     chart
         .configure_mesh()
-        .x_desc("rows per batch")
-        .y_desc("tokens/s (sessions × threads and token budget in the legend)")
+        .x_desc(titles.x)
+        .y_desc(titles.y)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.0}"))
         .label_style(("sans-serif", 14))
@@ -78,7 +109,7 @@ fn draw_lines(
 
 #[cfg(test)]
 mod tests {
-    use super::super::verdict::tests::row;
+    use super::super::verdict::tests::{generation, row};
     use super::*;
 
     #[test]
@@ -105,5 +136,23 @@ mod tests {
         std::fs::remove_file(&path).expect("remove");
         draw(&path, "m", &[&rows[5]]).expect("leaves it");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn llms_share_a_chart() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("bench.svg");
+        let rows = [
+            generation("g", 1, Some(20.0), 0),
+            generation("g", 8, Some(60.0), 0),
+            BenchRow { batch_tokens: 256, threads: 1, ..generation("g", 8, Some(50.0), 0) },
+            generation("h", 1, Some(7.0), 0),
+        ];
+        draw_generation(&path, &rows.iter().collect::<Vec<_>>()).expect("draws");
+        let svg = std::fs::read_to_string(&path).expect("read");
+        for label in ["g, 2 threads, 512 tokens", "g, 1 thread, 256 tokens", "h, 2 threads, 512 tokens", "decode slots"]
+        {
+            assert!(svg.contains(label), "{svg}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The combinations that a sweep measures.
 
-use super::batches::{Batches, batches};
+use super::batches::{Batches, GENERATION, batches};
 use crate::model::provider::{Precision, Provider};
 use crate::score::Execution;
 use std::collections::BTreeSet;
@@ -35,6 +35,36 @@ impl Grid {
                             cells.push(cell);
                         }
                     }
+                }
+            }
+        }
+        cells
+    }
+}
+
+/// Values of each setting of an LLM; every combination is a cell.
+#[derive(Debug, Clone)]
+pub struct GenerationGrid {
+    /// Threads of its session.
+    pub threads: Vec<usize>,
+    /// Decode slots; empty for those worth measuring.
+    pub batch_sizes: Vec<usize>,
+    /// Prompt tokens per pass, likewise.
+    pub batch_tokens: Vec<usize>,
+}
+
+/// Threads, decode slots and prompt tokens per pass.
+pub type GenerationSettings = (usize, usize, usize);
+
+impl GenerationGrid {
+    /// The cells, fewest slots first: the others' answers are compared with those.
+    #[must_use]
+    pub fn cells(&self) -> Vec<GenerationSettings> {
+        let mut cells = Vec::new();
+        for &threads in &sorted(&self.threads) {
+            for &batch_tokens in &sorted(given_or(&self.batch_tokens, GENERATION.tokens)) {
+                for &batch_size in &sorted(given_or(&self.batch_sizes, GENERATION.sizes)) {
+                    cells.push((threads, batch_size, batch_tokens));
                 }
             }
         }
@@ -94,6 +124,14 @@ mod tests {
             assert!(shapes.contains(&batches(provider).default), "{provider:?}: {shapes:?}");
         }
         assert!(grid(vec![7]).cells().iter().all(|cell| cell.batch_size == 7));
+    }
+
+    #[test]
+    fn an_llm_is_measured_one_by_one_first() {
+        let grid = GenerationGrid { threads: vec![2], batch_sizes: Vec::new(), batch_tokens: Vec::new() };
+        assert_eq!(grid.cells(), [(2, 1, 512), (2, 8, 512), (2, 32, 512), (2, 64, 512)]);
+        let grid = GenerationGrid { threads: vec![2, 1], batch_sizes: vec![8, 2], batch_tokens: vec![256, 64] };
+        assert_eq!((grid.cells().len(), grid.cells()[0]), (8, (1, 2, 64)));
     }
 
     #[test]

@@ -8,10 +8,13 @@ pub mod batches;
 pub mod calibration;
 pub mod cell;
 pub mod chart;
+pub mod generation_cell;
 pub mod grid;
 pub mod row;
 pub mod sample;
+pub mod text;
 pub mod verdict;
 
 pub use cell::{CellRequest, CellResult};
-pub use grid::Grid;
+pub use generation_cell::{GenerationRequest, GenerationResult};
+pub use grid::{GenerationGrid, Grid};

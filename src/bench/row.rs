@@ -1,7 +1,9 @@
 //! A cell's row of the table, and back.
 
 use super::cell::{CellRequest, CellResult};
-use crate::model::provider::Precision;
+use super::generation_cell::{GenerationRequest, GenerationResult};
+use crate::model::provider::{Precision, Provider};
+use crate::profile::{EVALUATOR, INFERENCE};
 use crate::report::statistics::agreement;
 use crate::score::Execution;
 use crate::store::rows::BenchRow;
@@ -11,11 +13,7 @@ use anyhow::Result;
 #[must_use]
 pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Option<Vec<Option<f64>>>) -> BenchRow {
     let Execution { provider, precision, workers, threads, batch_size, batch_tokens } = request.execution;
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let (result, error) = match result {
-        Ok(result) => (Some(result), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
+    let (result, error) = split(result);
     if let (None, Some(result), Precision::F32) = (&baseline, &result, precision) {
         *baseline = Some(result.scores.clone());
     }
@@ -25,7 +23,6 @@ pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Opt
     let seconds = result.as_ref().map(|result| median(&result.seconds));
     let figure = |read: fn(&CellResult) -> f64| result.as_ref().map(read);
     BenchRow {
-        model: request.model.clone(),
         provider: provider.name().to_owned(),
         precision: precision.name().to_owned(),
         workers: count(workers),
@@ -47,6 +44,67 @@ pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Opt
         largest_difference_vs_f32: compared.and_then(|(largest, _)| largest),
         spearman_vs_f32: compared.and_then(|(_, spearman)| spearman),
         error,
+        ..BenchRow::unmeasured(EVALUATOR.to_owned(), request.model.clone())
+    }
+}
+
+/// The table row of an LLM's cell; its answers are compared with those of the model's first cell that worked.
+#[must_use]
+pub fn generation_row(
+    request: &GenerationRequest,
+    result: Result<GenerationResult>,
+    baseline: &mut Option<Vec<String>>,
+) -> BenchRow {
+    let (result, error) = split(result);
+    let unmeasured = BenchRow {
+        provider: Provider::Cpu.name().to_owned(),
+        precision: Precision::F32.name().to_owned(),
+        threads: count(request.threads),
+        batch_size: count(request.batch_size),
+        batch_tokens: count(request.batch_tokens),
+        repeats: count(request.repeats),
+        new_tokens: Some(count(request.new_tokens)),
+        error,
+        ..BenchRow::unmeasured(INFERENCE.to_owned(), request.model.clone())
+    };
+    let Some(result) = result else { return unmeasured };
+    let expected = baseline.get_or_insert_with(|| result.answers.clone());
+    let different = expected.iter().zip(&result.answers).filter(|(a, b)| a != b).count();
+    let seconds = median(&result.seconds);
+    BenchRow {
+        texts: result.answers.len() as i64,
+        tokens: result.output_tokens as i64,
+        seconds: Some(seconds),
+        texts_per_s: Some(result.answers.len() as f64 / seconds),
+        tokens_per_s: Some(result.output_tokens as f64 / seconds),
+        latency_ms_p50: Some(result.latency_ms.p50),
+        latency_ms_p95: Some(result.latency_ms.p95),
+        latency_ms_p99: Some(result.latency_ms.p99),
+        peak_memory_mb: result.peak_memory_mb,
+        decoded_together: Some(count(result.decoded_together)),
+        prompt_tokens: Some(result.prompt_tokens as i64),
+        prompt_tokens_read: Some(result.prompt_tokens_read as i64),
+        prompt_tokens_read_per_s: Some(result.prompt_tokens_read_per_s),
+        first_token_ms_p50: Some(result.first_token_ms.p50),
+        first_token_ms_p95: Some(result.first_token_ms.p95),
+        first_token_ms_p99: Some(result.first_token_ms.p99),
+        slot_use: Some(result.slot_use),
+        kv_cache_mb: Some(result.kv_cache_mb),
+        near_ties: Some(result.near_ties as i64),
+        different_answers: Some(different as i64),
+        ..unmeasured
+    }
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// What came of a cell, and why nothing did.
+fn split<T>(result: Result<T>) -> (Option<T>, Option<String>) {
+    match result {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
     }
 }
 
@@ -87,6 +145,7 @@ pub fn median(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::generation_cell::Percentiles;
 
     #[test]
     fn what_cannot_be_compared_has_no_difference() {
@@ -94,6 +153,45 @@ mod tests {
         assert_eq!(largest_difference(&scores, &[Some(0.75), Some(9.0), Some(0.25)]), Some(0.25));
         assert_eq!(largest_difference(&scores, &[None, Some(1.0), None]), None);
         assert_eq!(largest_difference(&[], &[]), None);
+    }
+
+    #[test]
+    fn answers_are_held_against_the_first_cell_that_worked() {
+        let request = GenerationRequest {
+            model: "m".into(),
+            batch_size: 8,
+            batch_tokens: 512,
+            threads: 2,
+            prompts: 2,
+            new_tokens: 4,
+            seed: 1,
+            repeats: 3,
+        };
+        let times = Percentiles { p50: 1.0, p95: 2.0, p99: 3.0 };
+        let result = |answers: [&str; 2]| GenerationResult {
+            seconds: vec![4.0, 2.0, 1.0],
+            prompt_tokens: 100,
+            prompt_tokens_read: 60,
+            prompt_tokens_read_per_s: 30.0,
+            output_tokens: 8,
+            latency_ms: times,
+            first_token_ms: times,
+            decoded_together: 2,
+            slot_use: 1.0,
+            kv_cache_mb: 1.0,
+            near_ties: 1,
+            peak_memory_mb: None,
+            answers: answers.map(str::to_owned).to_vec(),
+        };
+        let mut baseline = None;
+        let mut different = |result| generation_row(&request, result, &mut baseline).different_answers;
+        assert_eq!(different(Err(anyhow::anyhow!("killed"))), None);
+        assert_eq!(different(Ok(result(["a", "b"]))), Some(0));
+        assert_eq!(different(Ok(result(["a", "c"]))), Some(1));
+        let row = generation_row(&request, Ok(result(["a", "b"])), &mut baseline);
+        assert_eq!((row.different_answers, row.tokens_per_s, row.texts_per_s), (Some(0), Some(4.0), Some(1.0)));
+        let failed = generation_row(&request, Err(anyhow::anyhow!("killed")), &mut baseline);
+        assert_eq!((failed.tokens_per_s, failed.error.as_deref()), (None, Some("killed")));
     }
 
     #[test]

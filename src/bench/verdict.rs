@@ -1,12 +1,14 @@
-//! The answer of a sweep: the fastest settings of each model, in f32 and at any precision that keeps the order of scores.
+//! The answer of a sweep: the fastest settings of each evaluator, in f32 and at any precision that keeps the order of scores,
+//! and of each LLM.
 
 use crate::model::provider::Precision;
+use crate::profile::INFERENCE;
 use crate::store::rows::BenchRow;
 
 /// Spearman correlation with the f32 scores below which a reduced precision is not recommended.
 pub const LEAST_SPEARMAN: f64 = 0.99;
 
-/// The rows of one model that a user would choose between: at least one is there.
+/// The rows of one evaluator that a user would choose between: at least one is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Verdict<'r> {
     /// Fastest in f32; none when no cell in f32 worked or was asked for.
@@ -16,23 +18,54 @@ pub struct Verdict<'r> {
     pub reduced: Option<&'r BenchRow>,
 }
 
-/// Models in order of first appearance, each with its verdict; a model without a single cell that worked has none.
+/// Evaluators in order of first appearance, each with its verdict; one without a single cell that worked has none.
 #[must_use]
 pub fn verdicts(rows: &[BenchRow]) -> Vec<(&str, Option<Verdict<'_>>)> {
+    let of = |model| verdict(rows.iter().filter(move |row| row.model == model));
+    models(rows, is_evaluator).into_iter().map(|model| (model, of(model))).collect()
+}
+
+/// LLMs in order of first appearance, each with its fastest row; one without a single cell that worked has none.
+#[must_use]
+pub fn generation_verdicts(rows: &[BenchRow]) -> Vec<(&str, Option<&BenchRow>)> {
+    let fastest = |model| {
+        let working = rows.iter().filter(|row| row.model == model && row.tokens_per_s.is_some());
+        working.reduce(|a, b| if b.tokens_per_s > a.tokens_per_s { b } else { a })
+    };
+    models(rows, |row| !is_evaluator(row)).into_iter().map(|model| (model, fastest(model))).collect()
+}
+
+/// One line: the command to use, what it brings, and what it changes.
+#[must_use]
+pub fn generation_line(row: &BenchRow) -> String {
+    let different = match row.different_answers {
+        None | Some(0) => String::new(),
+        Some(different) => format!(", {different} of {} answers not those of the first cell", row.texts),
+    };
+    let BenchRow { model, threads, batch_size, batch_tokens, .. } = row;
+    let settings = format!("--batch-size {batch_size} --batch-tokens {batch_tokens} --threads {threads}");
+    format!("{model}: poq generate RUN {settings} ({}{different})", speed(row))
+}
+
+fn is_evaluator(row: &BenchRow) -> bool {
+    row.role != INFERENCE
+}
+
+fn models(rows: &[BenchRow], wanted: impl Fn(&BenchRow) -> bool) -> Vec<&str> {
     let mut models: Vec<&str> = Vec::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| wanted(row)) {
         if !models.contains(&row.model.as_str()) {
             models.push(&row.model);
         }
     }
-    models.into_iter().map(|model| (model, verdict(rows.iter().filter(|row| row.model == model)))).collect()
+    models
 }
 
-/// The fastest row of every model, provider and precision: what is worth remembering.
+/// The fastest row of every evaluator, provider and precision: what is worth remembering.
 #[must_use]
 pub fn fastest(rows: &[BenchRow]) -> Vec<&BenchRow> {
     let mut best: Vec<&BenchRow> = Vec::new();
-    for row in rows.iter().filter(|row| row.tokens_per_s.is_some()) {
+    for row in rows.iter().filter(|row| is_evaluator(row) && row.tokens_per_s.is_some()) {
         let same = |other: &&mut &BenchRow| {
             (&other.model, &other.provider, &other.precision) == (&row.model, &row.provider, &row.precision)
         };
@@ -87,10 +120,10 @@ fn speed(row: &BenchRow) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::profile::EVALUATOR;
 
     pub fn row(model: &str, precision: &str, batch_size: i32, tokens_per_s: Option<f64>, rho: f64) -> BenchRow {
         BenchRow {
-            model: model.into(),
             provider: "cpu".into(),
             precision: precision.into(),
             workers: 2,
@@ -112,7 +145,40 @@ pub(super) mod tests {
             largest_difference_vs_f32: Some(0.0),
             spearman_vs_f32: Some(rho),
             error: tokens_per_s.is_none().then(|| "no".to_owned()),
+            ..BenchRow::unmeasured(EVALUATOR.into(), model.into())
         }
+    }
+
+    pub fn generation(model: &str, batch_size: i32, tokens_per_s: Option<f64>, different: i64) -> BenchRow {
+        BenchRow {
+            role: INFERENCE.into(),
+            workers: 1,
+            threads: 2,
+            batch_tokens: 512,
+            different_answers: tokens_per_s.map(|_| different),
+            ..row(model, "f32", batch_size, tokens_per_s, 1.0)
+        }
+    }
+
+    #[test]
+    fn an_llm_has_its_fastest_command_and_is_not_remembered() {
+        let rows = [
+            row("a", "f32", 8, Some(100.0), 1.0),
+            generation("g", 1, Some(20.0), 0),
+            generation("g", 8, Some(60.0), 2),
+            generation("g", 32, Some(50.0), 0),
+            generation("g", 64, None, 0),
+            generation("h", 1, Some(7.0), 0),
+            generation("i", 1, None, 0),
+        ];
+        let lines: Vec<Option<String>> =
+            generation_verdicts(&rows).into_iter().map(|(_, row)| row.map(generation_line)).collect();
+        let g = "g: poq generate RUN --batch-size 8 --batch-tokens 512 --threads 2 (60 tokens/s, 2 of 10 answers not those of \
+                 the first cell)";
+        let h = "h: poq generate RUN --batch-size 1 --batch-tokens 512 --threads 2 (7 tokens/s)";
+        assert_eq!(lines, [Some(g.to_owned()), Some(h.to_owned()), None]);
+        assert_eq!(verdicts(&rows).len(), 1);
+        assert_eq!(fastest(&rows).len(), 1, "settings of evaluators alone");
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! `poq bench`: a sweep over the settings of a pool's evaluators → `bench.parquet`, `bench-<model>.svg`, and the answer.
+//! `poq bench`: a sweep over the settings of a pool's evaluators and LLMs → `bench.parquet`, `bench-<evaluator>.svg`,
+//! `bench-generation.svg`, and the answer.
 
-use super::bench_cell::run_cell;
+use super::bench_cell::{run_cell, run_generation_cell};
 use super::context::Context;
 use super::execution::{MOST_SESSIONS, calibration};
-use crate::bench::row::{execution, row};
-use crate::bench::verdict::{fastest, verdicts};
-use crate::bench::{CellRequest, Grid, chart, grid};
+use crate::bench::grid::GenerationSettings;
+use crate::bench::row::{execution, generation_row, row};
+use crate::bench::verdict::{fastest, generation_line, generation_verdicts, verdicts};
+use crate::bench::{CellRequest, GenerationGrid, GenerationRequest, Grid, chart, grid, text};
 use crate::cli::BenchArguments;
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
@@ -13,6 +15,8 @@ use crate::model::manifest::{Presence, presence};
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry, Role};
 use crate::model::runtime;
+use crate::output::Progress;
+use crate::profile::INFERENCE;
 use crate::score::Execution;
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
@@ -23,27 +27,12 @@ use std::path::{Path, PathBuf};
 /// Runs the sweep.
 pub fn command(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
     let registry = context.registry()?;
-    let models = models(&registry, arguments)?;
-    let grid = Grid {
-        providers: providers(context, arguments),
-        precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::Int8]),
-        parallelism: parallelism(context, arguments),
-        batch_sizes: arguments.batch_sizes.clone(),
-        batch_tokens: arguments.batch_tokens.clone(),
-    };
-    let cells = grid.cells();
-    ensure!(!cells.is_empty(), "no provider of the sweep can compute any of its precisions");
+    let sweep = Sweep::new(context, arguments, &registry)?;
     let directory = arguments.out.clone().unwrap_or_else(|| context.results.join("bench"));
     create(&directory)?;
-    context.printer.note(&format!(
-        "bench: {} models × {} settings, {} pairs, {} timed passes each",
-        models.len(),
-        cells.len(),
-        arguments.pairs,
-        arguments.repeats
-    ));
+    context.printer.note(&sweep.describe(arguments));
     let mut rows = Vec::new();
-    match sweep(context, arguments, &models, &cells, &directory.join("bench.parquet"), &mut rows) {
+    match sweep.run(context, arguments, &directory.join("bench.parquet"), &mut rows) {
         Err(error) if error.is::<Interrupted>() => {
             let kept = format!("the cells that were measured stand in `{}`", directory.join("bench.parquet").display());
             let kept = if rows.is_empty() { "no cell was measured" } else { kept.as_str() };
@@ -65,48 +54,117 @@ fn create(directory: &Path) -> Result<()> {
         .with_context(|| format!("cannot write to `{}`\nhint: `--out` names another directory", directory.display()))
 }
 
-/// Measures every cell; the table is written after each, so that an end before the last one loses only what it interrupts.
-fn sweep(
-    context: &Context,
-    arguments: &BenchArguments,
-    models: &[Model],
-    cells: &[Execution],
-    path: &Path,
-    rows: &mut Vec<BenchRow>,
-) -> Result<()> {
-    let mut progress = context.printer.progress("bench", models.len() * cells.len());
-    for model in models {
-        let mut baseline = None;
-        for &execution in cells {
-            context.check_quit()?;
-            let request = CellRequest {
-                model: model.key.clone(),
-                execution,
-                pairs: arguments.pairs,
-                seed: arguments.seed,
-                repeats: arguments.repeats,
-            };
-            let result = run_cell(context, &request);
-            context.check_quit()?;
-            rows.push(row(&request, result, &mut baseline));
-            table::write(path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
-            progress.advance(1);
-        }
-    }
-    progress.finish();
-    Ok(())
+/// What is measured: evaluators with their cells, then LLMs with theirs.
+struct Sweep {
+    evaluators: Vec<Model>,
+    cells: Vec<Execution>,
+    llms: Vec<Model>,
+    generation_cells: Vec<GenerationSettings>,
 }
 
+impl Sweep {
+    fn new(context: &Context, arguments: &BenchArguments, registry: &Registry) -> Result<Self> {
+        let (evaluators, llms): (Vec<Model>, Vec<Model>) =
+            models(registry, arguments)?.into_iter().partition(|model| model.role == Role::Evaluator);
+        let grid = Grid {
+            providers: providers(context, arguments),
+            precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::Int8]),
+            parallelism: parallelism(context, arguments),
+            batch_sizes: arguments.batch_sizes.clone(),
+            batch_tokens: arguments.batch_tokens.clone(),
+        };
+        let generation_grid = GenerationGrid {
+            threads: or(&arguments.worker_threads, &[context.threads]),
+            batch_sizes: arguments.batch_sizes.clone(),
+            batch_tokens: arguments.batch_tokens.clone(),
+        };
+        let (cells, generation_cells) = (grid.cells(), generation_grid.cells());
+        let some = evaluators.is_empty() || !cells.is_empty();
+        ensure!(some, "no provider of the sweep can compute any of its precisions");
+        Ok(Self { evaluators, cells, llms, generation_cells })
+    }
+
+    fn describe(&self, arguments: &BenchArguments) -> String {
+        let BenchArguments { pairs, prompts, new_tokens, .. } = arguments;
+        let evaluators = (self.evaluators.len(), "evaluators", self.cells.len(), format!("{pairs} pairs"));
+        let asked = format!("up to {prompts} prompts and {new_tokens} new tokens each");
+        let llms = (self.llms.len(), "LLMs", self.generation_cells.len(), asked);
+        let part = |(models, role, cells, work)| format!("{models} {role} × {cells} settings, {work}");
+        let parts: Vec<String> = [evaluators, llms].into_iter().filter(|(models, ..)| *models > 0).map(part).collect();
+        format!("bench: {}; {} timed passes each", parts.join("; "), arguments.repeats)
+    }
+
+    /// Measures every cell; the table is written after each, so that an end before the last one loses only what it interrupts.
+    fn run(&self, context: &Context, arguments: &BenchArguments, path: &Path, rows: &mut Vec<BenchRow>) -> Result<()> {
+        let cells = self.evaluators.len() * self.cells.len() + self.llms.len() * self.generation_cells.len();
+        let mut progress = context.printer.progress("bench", cells);
+        let mut record = |row: BenchRow, progress: &mut Progress| -> Result<()> {
+            rows.push(row);
+            table::write(path, rows, &Stamp { run: "bench".to_owned(), ..Stamp::default() })?;
+            progress.advance(1);
+            Ok(())
+        };
+        for model in &self.evaluators {
+            let mut baseline = None;
+            for &execution in &self.cells {
+                context.check_quit()?;
+                let request = CellRequest {
+                    model: model.key.clone(),
+                    execution,
+                    pairs: arguments.pairs,
+                    seed: arguments.seed,
+                    repeats: arguments.repeats,
+                };
+                let result = run_cell(context, &request);
+                context.check_quit()?;
+                record(row(&request, result, &mut baseline), &mut progress)?;
+            }
+        }
+        for model in &self.llms {
+            let mut baseline = None;
+            for &(threads, batch_size, batch_tokens) in &self.generation_cells {
+                context.check_quit()?;
+                let request = GenerationRequest {
+                    model: model.key.clone(),
+                    batch_size,
+                    batch_tokens,
+                    threads,
+                    prompts: arguments.prompts,
+                    new_tokens: arguments.new_tokens,
+                    seed: arguments.seed,
+                    repeats: arguments.repeats,
+                };
+                let result = run_generation_cell(context, &request);
+                context.check_quit()?;
+                record(generation_row(&request, result, &mut baseline), &mut progress)?;
+            }
+        }
+        progress.finish();
+        Ok(())
+    }
+}
+
+/// The exported models that were asked for by key, else those of the pool; of one role where one was asked for.
 fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
-    let chosen: Vec<&Model> = if arguments.models.is_empty() {
-        registry.models.iter().filter(|m| m.role == Role::Evaluator && m.pool == arguments.pool).collect()
+    let BenchArguments { pool, models, role, .. } = arguments;
+    let wanted = |model: &&Model| role.is_none_or(|role| model.role == role);
+    let chosen: Vec<&Model> = if models.is_empty() {
+        registry.models.iter().filter(|model| model.pool == *pool).filter(wanted).collect()
     } else {
-        arguments.models.iter().map(|key| registry.get(key, Role::Evaluator)).collect::<Result<_>>()?
+        // An unknown key is the business of the role that was asked for.
+        let role_of = |key: &str| registry.models.iter().find(|model| model.key == key).map(|model| model.role);
+        let get = |key: &String| registry.get(key, role.or_else(|| role_of(key)).unwrap_or(Role::Evaluator));
+        models.iter().map(get).collect::<Result<_>>()?
     };
-    ensure!(!chosen.is_empty(), "the pool `{}` has no evaluators", arguments.pool);
+    let what = match role {
+        None => "model",
+        Some(Role::Evaluator) => "evaluator",
+        Some(Role::Inference) => "LLM",
+    };
+    ensure!(!chosen.is_empty(), "the pool `{pool}` has no {what}s");
     let ready: Vec<Model> =
         chosen.into_iter().filter(|model| presence(registry, model) == Presence::Ready).cloned().collect();
-    ensure!(!ready.is_empty(), "no evaluator of the sweep is exported\nhint: `just models {}`", arguments.pool);
+    ensure!(!ready.is_empty(), "no {what} of the sweep is exported\nhint: `just models {pool}`");
     Ok(ready)
 }
 
@@ -136,7 +194,7 @@ fn or<T: Copy>(given: &[T], default: &[T]) -> Vec<T> {
     if given.is_empty() { default.to_vec() } else { given.to_vec() }
 }
 
-/// The charts; says what was written.
+/// The charts: one per evaluator, one of all LLMs; says what was written.
 fn draw(context: &Context, directory: &Path, rows: &[BenchRow]) -> Result<()> {
     let mut written = vec![directory.join("bench.parquet")];
     for (model, verdict) in verdicts(rows) {
@@ -145,6 +203,12 @@ fn draw(context: &Context, directory: &Path, rows: &[BenchRow]) -> Result<()> {
             chart::draw(&path, model, &rows.iter().filter(|row| row.model == model).collect::<Vec<_>>())?;
             written.push(path);
         }
+    }
+    let answered: Vec<&BenchRow> = rows.iter().filter(|row| row.role == INFERENCE && row.error.is_none()).collect();
+    if !answered.is_empty() {
+        let path = directory.join("bench-generation.svg");
+        chart::draw_generation(&path, &answered)?;
+        written.push(path);
     }
     let names: Vec<String> = written.iter().map(|path: &PathBuf| path.display().to_string()).collect();
     context.printer.note(&format!("written: {}", names.join(", ")));
@@ -175,76 +239,34 @@ fn remember(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<()> 
     Ok(())
 }
 
-/// The table on stdout, and as its last lines what to use.
+/// The tables on stdout, and as the last lines what to use.
 fn answer(context: &Context, rows: &[BenchRow], narrowed: bool) -> Result<ExitCode> {
-    let mut text = format!(
-        "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} {:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}\n",
-        "model",
-        "provider",
-        "prec",
-        "w",
-        "t",
-        "batch",
-        "tokens",
-        "texts/s",
-        "tokens/s",
-        "p50 ms",
-        "p99 ms",
-        "MB",
-        "pad %",
-        "busy%",
-        "max diff",
-        "Spearman"
-    );
-    let number = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"));
-    for row in rows {
-        let _ = write!(
-            text,
-            "{:<18} {:<9} {:<5} {:>3}×{:<3} {:>5} {:>6} ",
-            row.model, row.provider, row.precision, row.workers, row.threads, row.batch_size, row.batch_tokens
-        );
-        let _ = match &row.error {
-            Some(error) => writeln!(text, "did not run: {}", shortened(error)),
-            None => writeln!(
-                text,
-                "{:>9} {:>9} {:>7} {:>7} {:>7} {:>6} {:>5} {:>9} {:>8}",
-                number(row.texts_per_s, 1),
-                number(row.tokens_per_s, 0),
-                number(row.latency_ms_p50, 2),
-                number(row.latency_ms_p99, 2),
-                number(row.peak_memory_mb, 0),
-                number(row.padding_waste.map(|share| share * 100.0), 1),
-                number(row.busy_share.map(|share| share * 100.0), 0),
-                row.largest_difference_vs_f32.map_or_else(|| "-".to_owned(), |d| format!("{d:.1e}")),
-                number(row.spearman_vs_f32, 4),
-            ),
-        };
-    }
-    let verdicts = verdicts(rows);
     remember(context, rows, narrowed)?;
-    let lines: Vec<String> = verdicts
+    let failed = |model: &str| format!("{model}: no settings worked, see `error`");
+    let verdicts = verdicts(rows);
+    let evaluators = verdicts
         .iter()
-        .map(|(model, verdict)| {
-            verdict.map_or_else(|| format!("{model}: no settings worked, see `error`"), |verdict| verdict.line(model))
-        })
+        .map(|(model, verdict)| verdict.map_or_else(|| failed(model), |verdict| verdict.line(model)))
+        .collect();
+    let llms = generation_verdicts(rows)
+        .into_iter()
+        .map(|(model, fastest)| fastest.map_or_else(|| failed(model), generation_line))
         .collect();
     let what = if narrowed {
         "fastest of the settings that were asked for; remembered where they beat what is remembered already:"
     } else {
         "fastest here, and what `poq score` uses from now on where its settings leave it open:"
     };
-    let _ = write!(text, "\n{what}\n{}", lines.join("\n"));
-    context.printer.data(&text, &serde_json::json!({ "rows": rows, "answer": lines }))?;
+    let generation =
+        "fastest of these settings for answering; to be given to `poq generate`, for they are not remembered:";
+    let mut text = text::tables(rows);
+    let sections: [(&str, Vec<String>); 2] = [(what, evaluators), (generation, llms)];
+    let mut said = Vec::new();
+    for (heading, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        let _ = write!(text, "\n{heading}\n{}\n", lines.join("\n"));
+        said.extend(lines);
+    }
+    context.printer.data(text.trim_end(), &serde_json::json!({ "rows": rows, "answer": said }))?;
     let worked = rows.iter().any(|row| row.error.is_none());
     Ok(if worked { ExitCode::Done } else { ExitCode::CouldNotRun })
-}
-
-/// The beginning of an error, for one line of a table; the whole of it stands in the Parquet file.
-fn shortened(error: &str) -> String {
-    const CHARACTERS: usize = 100;
-    let line = error.lines().next().unwrap_or_default();
-    if line.chars().count() <= CHARACTERS {
-        return line.to_owned();
-    }
-    line.chars().take(CHARACTERS).chain("…".chars()).collect()
 }

@@ -1,37 +1,78 @@
 //! `poq bench-cell`, the hidden half of `poq bench`: one cell, measured in a process of its own; and how it is started.
 
 use super::context::Context;
-use crate::bench::{CellRequest, CellResult, cell, sample};
+use crate::bench::{CellRequest, CellResult, GenerationRequest, GenerationResult, cell, generation_cell, sample};
 use crate::cli::BenchCellArguments;
 use crate::dataset;
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use crate::model::manifest::Exported;
+use crate::model::provider::Provider;
 use crate::model::registry::Role;
 use crate::model::runtime;
 use crate::score::Pair;
 use crate::settings::{Data, DataSet};
+use crate::store::rows::TaskRow;
 use anyhow::{Context as _, Result, bail, ensure};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// Data sets whose texts are read: those that the repository carries.
 const DATA_SETS: [&str; 2] = ["quick_squad", "quick_news"];
 
+/// What is asked of the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+enum Request {
+    /// A cell of an evaluator.
+    Evaluator(CellRequest),
+    /// A cell of an LLM.
+    Inference(GenerationRequest),
+}
+
 /// Measures the cell that is asked for.
 pub fn command(context: &Context, arguments: &BenchCellArguments) -> Result<ExitCode> {
-    let request: CellRequest = serde_json::from_str(&arguments.request).context("the request of a bench cell")?;
+    match serde_json::from_str(&arguments.request).context("the request of a bench cell")? {
+        Request::Evaluator(request) => evaluator(context, &request),
+        Request::Inference(request) => llm(context, &request),
+    }
+}
+
+fn evaluator(context: &Context, request: &CellRequest) -> Result<ExitCode> {
     let registry = context.registry()?;
     let model = registry.get(&request.model, Role::Evaluator)?;
     runtime::load(&context.models, request.execution.provider)?;
     Exported::open(&registry, model)?.verify()?;
     let pairs = sample_pairs(context, request.pairs, request.seed)?;
-    let result = cell::measure(&registry, model, &request, &pairs, &context.quit)?;
+    let result = cell::measure(&registry, model, request, &pairs, &context.quit)?;
     context.printer.data(&serde_json::to_string(&result)?, &result)?;
     Ok(ExitCode::Done)
 }
 
-/// Measures a cell in a process of its own; its error is the cell's.
+fn llm(context: &Context, request: &GenerationRequest) -> Result<ExitCode> {
+    let registry = context.registry()?;
+    let model = registry.get(&request.model, Role::Inference)?;
+    runtime::load(&context.models, Provider::Cpu)?;
+    Exported::open(&registry, model)?.verify()?;
+    let questions = sample::questions(&tasks(context, request.seed)?, request.prompts, request.seed);
+    ensure!(!questions.is_empty(), "the data sets hold no question to ask");
+    let result = generation_cell::measure(&registry, model, request, &questions, &context.quit)?;
+    context.printer.data(&serde_json::to_string(&result)?, &result)?;
+    Ok(ExitCode::Done)
+}
+
+/// Measures an evaluator's cell in a process of its own; its error is the cell's.
 pub fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> {
+    start(context, &Request::Evaluator(request.clone()))
+}
+
+/// Measures an LLM's cell, likewise.
+pub fn run_generation_cell(context: &Context, request: &GenerationRequest) -> Result<GenerationResult> {
+    start(context, &Request::Inference(request.clone()))
+}
+
+fn start<R: DeserializeOwned>(context: &Context, request: &Request) -> Result<R> {
     let program = std::env::current_exe().context("cannot find poq itself")?;
     let mut command = Command::new(program);
     command.args(["bench-cell", "--quiet", "--format", "text", "--threads", &context.threads.to_string()]);
@@ -47,7 +88,8 @@ pub fn run_cell(context: &Context, request: &CellRequest) -> Result<CellResult> 
     serde_json::from_slice(&output.stdout).context("a bench cell answered nonsense; this is a bug")
 }
 
-fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>> {
+/// The corpus that the repository carries.
+fn tasks(context: &Context, seed: u64) -> Result<Vec<TaskRow>> {
     let registry = dataset::registry::Registry::open(&context.datasets)?;
     let sets = DATA_SETS
         .iter()
@@ -58,7 +100,11 @@ fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>>
         // Another registry than the repository's: whatever it has.
         data.sets = registry.datasets.iter().map(|set| DataSet { dataset: set.key.clone(), sample: None }).collect();
     }
-    let mut tasks = dataset::load(&registry, &data)?;
+    dataset::load(&registry, &data)
+}
+
+fn sample_pairs(context: &Context, count: usize, seed: u64) -> Result<Vec<Pair>> {
+    let mut tasks = tasks(context, seed)?;
     // Short questions and long articles in turn, however few are taken.
     tasks.sort_by_cached_key(|task| crate::digest::hex(&crate::digest::sha256_fields([task.task_id.as_bytes()])));
     let pairs = sample::pairs(&tasks, count, seed);

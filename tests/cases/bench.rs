@@ -1,7 +1,7 @@
 //! `poq bench` and `--calibrate` as users meet them: the sweep, its answer, and what is remembered of it.
 
 use crate::support::{Scratch, answers, import};
-use poq::bench::batches::batches;
+use poq::bench::batches::{GENERATION, batches};
 use poq::model::provider::Provider;
 use poq::store::rows::BenchRow;
 use serde_json::{Value, json};
@@ -44,6 +44,62 @@ fn a_sweep_is_a_table_a_chart_and_an_answer() {
 }
 
 #[test]
+fn llms_are_swept_too_and_answer_alike_in_every_cell() {
+    let scratch = Scratch::new();
+    let sweep = "bench --model tiny_bi --model tiny_decoder --model tiny_decoder_b --provider cpu --precision int8 \
+                 --workers 1 --worker-threads 1 --batch-size 1,4 --batch-tokens 64,256 --pairs 12 --prompts 12 --new-tokens 5 \
+                 --repeats 2";
+    let ran = scratch.poq(&sweep.split_whitespace().collect::<Vec<_>>(), 0);
+    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
+    let (llms, evaluators): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.role == "inference");
+    assert_eq!((llms.len(), evaluators.len()), (8, 4), "{rows:?}");
+    assert!(evaluators.iter().all(|row| row.precision == "int8" && row.new_tokens.is_none()), "{evaluators:?}");
+    for row in &llms {
+        assert_eq!((row.error.as_deref(), row.provider.as_str(), row.precision.as_str()), (None, "cpu", "f32"));
+        assert_eq!((row.texts, row.tokens, row.new_tokens), (12, 60, Some(5)), "every answer has its five tokens");
+        assert_eq!(row.different_answers, Some(0), "{row:?}");
+        assert!(row.slot_use.is_some_and(|share| share > 0.5 && share <= 1.0), "{row:?}");
+        assert!(row.decoded_together.is_some_and(|slots| slots >= 1 && slots <= row.batch_size), "{row:?}");
+        assert!(row.prompt_tokens_read < row.prompt_tokens, "questions share their passage: {row:?}");
+        assert!(row.first_token_ms_p50 <= row.latency_ms_p99 && row.latency_ms_p50 <= row.latency_ms_p95, "{row:?}");
+        let positive =
+            [row.tokens_per_s, row.texts_per_s, row.prompt_tokens_read_per_s, row.kv_cache_mb, row.peak_memory_mb];
+        assert!(positive.iter().all(|figure| figure.is_some_and(|figure| figure > 0.0)), "{row:?}");
+    }
+    let svg = std::fs::read_to_string(scratch.path("results/bench/bench-generation.svg")).expect("chart");
+    assert!(svg.contains("tiny_decoder, 1 thread, 64 tokens") && svg.contains("tiny_decoder_b, 1 thread, 256 tokens"));
+    let last: Vec<&str> = ran.stdout.trim_end().lines().rev().take(2).collect();
+    assert!(last[1].starts_with("tiny_decoder: poq generate RUN --batch-size "), "{last:?}");
+    assert!(last[0].starts_with("tiny_decoder_b: poq generate RUN --batch-size "), "{last:?}");
+    // What is remembered is what `poq score` uses.
+    assert!(ran.stdout.contains("tiny_bi: reduced: --provider cpu"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_role_is_swept_alone() {
+    let scratch = Scratch::new();
+    let sweep = "bench --pool tiny --prompts 2 --new-tokens 2 --repeats 1 --batch-size 2 --role inference";
+    scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 0).says(&["4 LLMs × 1 settings, up to 2 prompts"]);
+    let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.role == "inference"), "{rows:?}");
+    assert!(!scratch.path("models/calibration.json").exists());
+    let wrong = "bench --model tiny_bi --role inference";
+    scratch.poq(&wrong.split(' ').collect::<Vec<_>>(), 2).says(&["model `tiny_bi` has another role", "tiny_decoder"]);
+}
+
+#[test]
+fn an_llm_that_cannot_answer_did_not_work() {
+    let scratch = Scratch::new();
+    // No prompt fits beside so many new tokens.
+    let sweep = "bench --model tiny_decoder --prompts 2 --new-tokens 4000 --repeats 1 --batch-size 1";
+    let ran = scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 2);
+    assert!(ran.stdout.contains("tiny_decoder: no settings worked"), "{}", ran.stdout);
+    let row = scratch.table::<BenchRow>("results/bench/bench.parquet").remove(0);
+    assert_eq!((row.tokens_per_s, row.different_answers), (None, None));
+    assert!(row.error.as_ref().is_some_and(|error| error.contains("2 of 2 prompts failed")), "{row:?}");
+}
+
+#[test]
 fn what_a_whole_sweep_found_is_what_scoring_uses() {
     let scratch = Scratch::new();
     let sweep = |more: &str| {
@@ -82,9 +138,9 @@ fn what_a_whole_sweep_found_is_what_scoring_uses() {
 fn the_help_names_the_batches_that_are_measured() {
     let help = Scratch::new().poq(&["bench", "--help"], 0).stdout;
     let list = |values: &[usize]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    for provider in [Provider::Cpu, Provider::Cuda] {
-        for values in [batches(provider).sizes, batches(provider).tokens] {
-            assert!(help.contains(&list(values)), "{provider:?} {values:?}:\n{help}");
+    for batches in [batches(Provider::Cpu), batches(Provider::Cuda), GENERATION] {
+        for values in [batches.sizes, batches.tokens] {
+            assert!(help.contains(&list(values)), "{values:?}:\n{help}");
         }
     }
 }
