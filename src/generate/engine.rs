@@ -1,7 +1,7 @@
 //! Continuous batching: a fixed number of decode slots over a bounded KV cache. A row leaves the moment it stops and the
 //! next takes its slot; while any slot is free and prompts are left, the next chunk of prompts is read.
 //!
-//! Prompts are read in the chunks of [`packing`](super::packing), whatever the slots do, and a decode step computes each
+//! Prompts are read in the chunks of [`packing`], whatever the slots do, and a decode step computes each
 //! row by itself, so the tokens of a row do not depend on the number of slots, on threads or on what was done before a
 //! resumption.
 
@@ -195,6 +195,12 @@ struct Waiting {
     path: Path,
 }
 
+/// A chunk that was read: its wanted rows with their first tokens, and where its last prompt lies.
+struct Read {
+    rows: Vec<(Waiting, Result<u32>)>,
+    last: Path,
+}
+
 impl<'a> Class<'a> {
     fn new(decoder: &'a mut Decoder, prompts: Vec<&'a Prompt>, options: &'a Options) -> Self {
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
@@ -242,13 +248,14 @@ impl<'a> Class<'a> {
                 row.since = Instant::now();
                 *entry = Some(row);
             }
-            if waiting.is_empty() && live.iter().any(Option::is_none) {
-                if let Some(chunk) = self.queue.pop_front() {
-                    let read = self.read(&chunk, &mut trunk, &last, totals);
-                    last = self.settle(chunk, read, &mut waiting, &mut finished, totals);
-                    self.flush(finished, totals, emit)?;
-                    continue;
-                }
+            if waiting.is_empty()
+                && live.iter().any(Option::is_none)
+                && let Some(chunk) = self.queue.pop_front()
+            {
+                let read = self.read(&chunk, &mut trunk, &last, totals);
+                last = self.settle(chunk, read, &mut waiting, &mut finished, totals);
+                flush(finished, totals, emit)?;
+                continue;
             }
             let filled = live.iter().flatten().count();
             if filled == 0 && waiting.is_empty() {
@@ -260,7 +267,7 @@ impl<'a> Class<'a> {
                 live.retain(Option::is_some);
             }
             self.step(&mut slots, &mut live, &mut finished, totals)?;
-            self.flush(finished, totals, emit)?;
+            flush(finished, totals, emit)?;
         }
     }
 
@@ -290,13 +297,7 @@ impl<'a> Class<'a> {
     }
 
     /// Reads a chunk and draws the first token of every wanted row. Rows come with the position of their tokens.
-    fn read(
-        &mut self,
-        chunk: &Chunk,
-        trunk: &mut Trunk,
-        last: &Path,
-        totals: &mut Totals,
-    ) -> Result<(Vec<(Waiting, Result<u32>)>, Path)> {
+    fn read(&mut self, chunk: &Chunk, trunk: &mut Trunk, last: &Path, totals: &mut Totals) -> Result<Read> {
         let started = Instant::now();
         ensure!(last.len() >= chunk.carried, "the prompt before it was not read");
         trunk.keep(&last.prefix(chunk.carried))?;
@@ -331,7 +332,7 @@ impl<'a> Class<'a> {
             rows.push((Waiting { row, path: path.clone() }, token));
         }
         totals.prefill += started.elapsed();
-        Ok((rows, layout.paths.last().cloned().unwrap_or_default()))
+        Ok(Read { rows, last: layout.paths.last().cloned().unwrap_or_default() })
     }
 
     /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. A chunk that failed is read
@@ -339,12 +340,12 @@ impl<'a> Class<'a> {
     fn settle(
         &mut self,
         chunk: Chunk,
-        read: Result<(Vec<(Waiting, Result<u32>)>, Path)>,
+        read: Result<Read>,
         waiting: &mut VecDeque<Waiting>,
         finished: &mut Vec<Finished>,
         totals: &mut Totals,
     ) -> Path {
-        let (rows, last) = match read {
+        let Read { rows, last } = match read {
             Ok(read) => read,
             Err(error) => {
                 let alone = chunk.prompts.len() == 1 && chunk.carried == 0;
@@ -434,18 +435,18 @@ impl<'a> Class<'a> {
         };
         Err(Box::new((row.index, Ok(answer))))
     }
+}
 
-    fn flush(
-        &self,
-        finished: Vec<Finished>,
-        totals: &mut Totals,
-        emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
-    ) -> Result<()> {
-        if finished.is_empty() {
-            return Ok(());
-        }
-        totals.rows += finished.len();
-        totals.failed += finished.iter().filter(|(_, result)| result.is_err()).count();
-        emit(finished)
+/// Hands rows that are through to the caller.
+fn flush(
+    finished: Vec<Finished>,
+    totals: &mut Totals,
+    emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
+) -> Result<()> {
+    if finished.is_empty() {
+        return Ok(());
     }
+    totals.rows += finished.len();
+    totals.failed += finished.iter().filter(|(_, result)| result.is_err()).count();
+    emit(finished)
 }

@@ -123,14 +123,14 @@ impl Chunk {
     /// Lays the chunk out behind the `carried` tokens in front of the trunk.
     #[must_use]
     pub fn layout(&self, prompts: &[&[u32]], tokens: usize) -> Layout {
-        let past = self.lead() + self.carried;
-        let mut pass = Pass { past, ids: vec![], positions: vec![], segments: vec![], wanted: vec![] };
+        let start = self.lead() + self.carried;
+        let mut pass = Pass { past: start, ids: vec![], positions: vec![], segments: vec![], wanted: vec![] };
         let mut paths: Vec<Path> = Vec::with_capacity(self.prompts.len());
         for &Member { prompt, shared } in &self.prompts {
             let ids = prompts[prompt];
             let before = paths.last().map_or_else(|| Path::leading(shared), |path| path.prefix(shared));
             let mut path = before.clone();
-            path.push(Run { at: past + pass.ids.len(), len: ids.len() - shared });
+            path.push(Run { at: start + pass.ids.len(), len: ids.len() - shared });
             pass.ids.extend_from_slice(&ids[shared..]);
             pass.positions.extend(shared..ids.len());
             pass.segments.push(Segment { len: ids.len() - shared, before });
@@ -154,12 +154,12 @@ fn split(pass: Pass, tokens: usize) -> Vec<Pass> {
     }
     let mut passes = Vec::new();
     for (ids, positions) in pass.ids.chunks(tokens).zip(pass.positions.chunks(tokens)) {
-        let past = pass.past + passes.len() * tokens;
+        let start = pass.past + passes.len() * tokens;
         passes.push(Pass {
-            past,
+            past: start,
             ids: ids.to_vec(),
             positions: positions.to_vec(),
-            segments: vec![Segment { len: ids.len(), before: Path::leading(past) }],
+            segments: vec![Segment { len: ids.len(), before: Path::leading(start) }],
             wanted: vec![ids.len() - 1],
         });
     }

@@ -83,7 +83,9 @@ impl Sampler {
             near_ties: 0,
             adjusted: Vec::new(),
         };
-        prompt.iter().for_each(|&token| sampler.see(token));
+        for &token in prompt {
+            sampler.see(token);
+        }
         sampler
     }
 
@@ -92,10 +94,7 @@ impl Sampler {
         ensure!(!logits.is_empty(), "there are no logits");
         ensure!(all_finite(logits), "the model returned NaN or infinite logits");
         let mut adjusted = std::mem::take(&mut self.adjusted);
-        let token = match self.adjust(logits, &mut adjusted) {
-            true => self.choose(&adjusted),
-            false => self.choose(logits),
-        };
+        let token = if self.adjust(logits, &mut adjusted) { self.choose(&adjusted) } else { self.choose(logits) };
         self.adjusted = adjusted;
         self.see(token);
         self.drawn += 1;
@@ -149,7 +148,7 @@ impl Sampler {
     }
 
     fn see(&mut self, token: u32) {
-        if self.sampling.repetition_penalty == 1.0 {
+        if self.sampling.repetition_penalty.total_cmp(&1.0).is_eq() {
             return;
         }
         let (word, bit) = (token as usize / 64, token % 64);
@@ -188,7 +187,7 @@ fn largest(logits: &[f32]) -> f32 {
 
 fn argmax(logits: &[f32]) -> usize {
     let best = largest(logits);
-    logits.iter().position(|&logit| logit == best).unwrap_or(0)
+    logits.iter().position(|&logit| logit >= best).unwrap_or(0)
 }
 
 fn is_near_tie(logits: &[f32], best: usize) -> bool {

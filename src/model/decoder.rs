@@ -236,10 +236,10 @@ impl Decoder {
 
     /// Reads the tokens of a pass; their keys and values come to lie in the trunk behind `pass.past`.
     pub fn prefill(&mut self, trunk: &mut Trunk, pass: &Pass) -> Result<Logits> {
-        let (past, new) = (pass.past, pass.ids.len());
+        let (known, new) = (pass.past, pass.ids.len());
         ensure!(
-            new > 0 && !pass.wanted.is_empty() && past + new <= trunk.kv.capacity(),
-            "a prompt pass of {new} tokens after {past} does not fit a trunk of {}; this is a bug",
+            new > 0 && !pass.wanted.is_empty() && known + new <= trunk.kv.capacity(),
+            "a prompt pass of {new} tokens after {known} does not fit a trunk of {}; this is a bug",
             trunk.kv.capacity()
         );
         let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
@@ -247,13 +247,13 @@ impl Decoder {
         let ids = pass.ids.iter().map(|&id| i64::from(id)).collect();
         let binding = &mut trunk.binding;
         binding.bind_input("input_ids", &integers(&[1, new], ids)?).map_err(failed)?;
-        binding.bind_input("attention_mask", &integers(&[1, past + new], vec![1; past + new])?).map_err(failed)?;
+        binding.bind_input("attention_mask", &integers(&[1, known + new], vec![1; known + new])?).map_err(failed)?;
         if self.graph.takes_position_ids {
             let positions = pass.positions.iter().map(|&position| position as i64).collect();
             binding.bind_input("position_ids", &integers(&[1, new], positions)?).map_err(failed)?;
         }
         if self.graph.takes_attention_bias {
-            let bias = Tensor::from_array((vec![1, 1, new, past + new], visibility(pass))).map_err(failed)?;
+            let bias = Tensor::from_array((vec![1, 1, new, known + new], visibility(pass))).map_err(failed)?;
             binding.bind_input("attention_bias", &bias).map_err(failed)?;
         }
         let wanted: Vec<i64> = pass.wanted.iter().map(|&place| place as i64).collect();
