@@ -99,8 +99,8 @@ def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
     return graph.op("Add", [value, project("down", inner, size.inner, size.hidden, 2.0)])
 
 
-def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float) -> None:
-    """Writes model.onnx, tokenizer.json and chat_template.jinja."""
+def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float, poison: str | None = None) -> None:
+    """Writes model.onnx, tokenizer.json and chat_template.jinja. The token `poison` is read as NaN and never written."""
     graph = Graph("tiny_decoder", seed)
     ids = graph.input("input_ids", ["batch", "sequence"])
     mask = graph.input("attention_mask", ["batch", "total_sequence"])
@@ -116,6 +116,12 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
 
     embedding = graph.normal("embedding", (tokenizer.get_vocab_size(), SHAPE.hidden), 1.0)
     value = graph.op("Gather", [embedding, ids], axis=0)
+    bias_of_head = head_bias(tokenizer, end_bias)
+    if poison is not None:
+        added = np.zeros((tokenizer.get_vocab_size(), 1))
+        added[tokenizer.token_to_id(poison)] = np.nan
+        bias_of_head[tokenizer.token_to_id(poison)] = -30.0
+        value = graph.op("Add", [value, graph.op("Gather", [graph.weight("poison", added), ids], axis=0)])
     for index in range(SHAPE.layers):
         value = _layer(graph, index, value, lengths)
     # The head is the costly part of a real model, so it only ever sees the positions asked for.
@@ -124,7 +130,7 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
     # Embedding and head share their weights; the turn between them keeps the model from repeating its input for ever.
     last = graph.op("MatMul", [last, graph.normal("turn", (SHAPE.hidden, SHAPE.hidden), 1.0 / np.sqrt(SHAPE.hidden))])
     head = graph.op("MatMul", [last, graph.op("Transpose", [embedding], perm=[1, 0])])
-    graph.op("Add", [head, graph.weight("head.bias", head_bias(tokenizer, end_bias))], output="logits")
+    graph.op("Add", [head, graph.weight("head.bias", bias_of_head)], output="logits")
 
     graph.save(folder / "model.onnx")
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)

@@ -2,7 +2,7 @@
 //! cell does equal work and the answers of two cells can be compared.
 
 use crate::executor::{Interrupted, Quit};
-use crate::generate::engine::Totals;
+use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;

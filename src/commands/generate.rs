@@ -7,7 +7,7 @@ use super::{lineage, tasks};
 use crate::cli::{GenerateArguments, WorkArguments};
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
-use crate::generate::engine::Totals;
+use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry, Role};
 use crate::store::parts::{self, Group, WorkRow};

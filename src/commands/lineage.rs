@@ -21,8 +21,8 @@ pub fn of_tasks(run: &Run) -> Result<String> {
     Ok(Fingerprint::new("tasks").value("data", data)?.value("files", &run.record.datasets)?.finish())
 }
 
-/// What every group of `generations` should have been made from. The list of models and the shape of batches change no
-/// answer and stay out.
+/// What every group of `generations` should have been made from. The list of models changes no answer, and the company in which
+/// prompts are read changes one only by rounding; they stay out.
 pub fn of_generations(run: &Run) -> Result<String> {
     let tasks = fingerprint_of(&run.dir.table("tasks"))?;
     if run.record.imported_from.is_some() {

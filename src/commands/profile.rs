@@ -261,12 +261,17 @@ fn measure_inference(
     settings: &Settings,
     tasks: &[TaskRow],
 ) -> Result<Vec<Measurement>> {
+    ensure!(
+        !tasks.is_empty(),
+        "there is no prompt to time it on: every task failed with some model of the run\nhint: `poq generate RUN --retry-failed`, or leave that model out"
+    );
     let prompter = Prompter::open(registry, model, &settings.generation)?;
     let requests: Vec<Request> = tasks.iter().map(|task| prompter.request(task)).collect::<Result<_>>()?;
     let mut generator = Generator::open(registry, model, prompter, context.threads)?;
     let (warmup, batching) = (settings.profile.warmup, Batching::one_by_one(&settings.generation));
     let mut measured = vec![measure_generator(&mut generator, &requests, batching, warmup, &context.quit)?];
     for &slots in &settings.profile.batch_sizes {
+        machine::reset_peak_memory();
         let batching = Batching { slots, ..Batching::of(&settings.generation) };
         measured.push(measure_generator_batched(&mut generator, &requests, batching, warmup, &context.quit)?);
     }

@@ -5,8 +5,9 @@
 //! row by itself, so the tokens of a row do not depend on the number of slots, on threads or on what was done before a
 //! resumption.
 
-use super::packing::{self, Chunk, Packing};
-use super::sampling::{Sampler, Sampling};
+use super::outcome::{Answer, Finish, Finished, Totals};
+use super::packing::{self, Chunk, Member, Packing};
+use super::sampling::{self, Sampler, Sampling};
 use crate::executor::Quit;
 use crate::model::decoder::{Decoder, Slots, Trunk};
 use crate::model::kv_cache::Path;
@@ -53,94 +54,10 @@ pub struct Options {
     pub sampling: Arc<Sampling>,
 }
 
-/// What a row's generation came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Generated tokens, the stop token left out.
-    pub tokens: Vec<u32>,
-    /// Why it ended.
-    pub finish: Finish,
-    /// Prompt tokens that were not read for this row, because the row before it has them too.
-    pub prefix_tokens: usize,
-    /// From the beginning of the prompt pass to the first token.
-    pub first_token: Duration,
-    /// From entering a slot to the last token; zero if the first token was the last.
-    pub decode: Duration,
-    /// Slots that decoded together.
-    pub slots: usize,
-    /// Greedy choices between two logits closer than [`NEAR_TIE`](super::sampling::NEAR_TIE).
-    pub near_ties: usize,
-}
-
-/// Why a row stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// A stop token was drawn.
-    Stop,
-    /// The limit on new tokens was reached.
-    Length,
-}
-
-impl Finish {
-    /// As written in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-        }
-    }
-}
-
-/// A row that is through: the caller's number and its answer or why there is none.
-pub type Finished = (usize, Result<Answer, String>);
-
-/// What a run of the engine amounted to.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Totals {
-    /// Rows that came out, failed ones included.
-    pub rows: usize,
-    /// Rows that failed.
-    pub failed: usize,
-    /// Tokens of the answered prompts.
-    pub prompt_tokens: usize,
-    /// Prompt tokens that were read; shared beginnings count once.
-    pub read_tokens: usize,
-    /// Tokens generated, stop tokens excluded.
-    pub output_tokens: usize,
-    /// Prompt passes.
-    pub passes: usize,
-    /// Decode steps.
-    pub steps: usize,
-    /// Filled slots, summed over steps.
-    pub filled: usize,
-    /// All slots, summed over steps.
-    pub slots: usize,
-    /// Greedy choices that were near ties.
-    pub near_ties: usize,
-    /// Most bytes of keys and values held at once.
-    pub kv_bytes: usize,
-    /// Time spent reading prompts.
-    pub prefill: Duration,
-    /// Time spent in decode steps.
-    pub decode: Duration,
-    /// Wall time.
-    pub elapsed: Duration,
-    /// Whether a quit request ended it early.
-    pub interrupted: bool,
-}
-
-impl Totals {
-    /// Share of the slots that held a row.
-    #[must_use]
-    pub fn slot_use(&self) -> f64 {
-        if self.slots == 0 { 0.0 } else { self.filled as f64 / self.slots as f64 }
-    }
-
-    /// Share of the prompt tokens that were not read, because another prompt had read them.
-    #[must_use]
-    pub fn shared(&self) -> f64 {
-        if self.prompt_tokens == 0 { 0.0 } else { (1.0 - self.read_tokens as f64 / self.prompt_tokens as f64).max(0.0) }
+impl Options {
+    /// Tokens of a slot whose longest prompt has so many.
+    fn capacity(&self, prompt: usize) -> usize {
+        (prompt + self.max_new_tokens).next_multiple_of(CAPACITY_STEP).min(self.max_length)
     }
 }
 
@@ -160,9 +77,12 @@ pub fn run(
     }
     let mut totals = Totals::default();
     for class in classes.into_values().rev() {
-        if class.iter().any(|prompt| prompt.wanted) && !totals.interrupted {
-            Class::new(decoder, class, options).run(quit, &mut totals, &mut emit)?;
+        if totals.interrupted {
+            break;
         }
+        let (class, refused) = Class::new(decoder, class, options);
+        flush(refused, &mut totals, &mut emit)?;
+        class.run(quit, &mut totals, &mut emit)?;
     }
     totals.elapsed = started.elapsed();
     Ok(totals)
@@ -195,25 +115,48 @@ struct Waiting {
     path: Path,
 }
 
-/// A chunk that was read: its wanted rows with their first tokens, and where its last prompt lies.
+/// A chunk that was read: its wanted rows with their first tokens, and its last prompt.
 struct Read {
     rows: Vec<(Waiting, Result<u32>)>,
-    last: Path,
+    last: Option<Last>,
+}
+
+/// The prompt that lies in the trunk, from which the next chunk may go on.
+struct Last {
+    prompt: usize,
+    path: Path,
 }
 
 impl<'a> Class<'a> {
-    fn new(decoder: &'a mut Decoder, prompts: Vec<&'a Prompt>, options: &'a Options) -> Self {
+    /// Plans the prompts that fit the budget; the others are returned with the reason.
+    fn new(decoder: &'a mut Decoder, prompts: Vec<&'a Prompt>, options: &'a Options) -> (Self, Vec<Finished>) {
+        let budget = options.kv_bytes / decoder.kv_shape().token_bytes();
+        let (prompts, refused): (Vec<&Prompt>, Vec<&Prompt>) =
+            prompts.into_iter().partition(|prompt| prompt.ids.len() + options.capacity(prompt.ids.len()) <= budget);
+        let refuse = |prompt: &Prompt| {
+            let needed = (prompt.ids.len() + options.capacity(prompt.ids.len())) * decoder.kv_shape().token_bytes();
+            let error = format!(
+                "the KV cache of this row needs {} MB, {} are allowed: raise `generation.kv_cache_mb`, then `poq generate \
+                 --retry-failed`",
+                needed.div_ceil(1 << 20),
+                options.kv_bytes >> 20
+            );
+            (prompt.index, Err(error))
+        };
+        let refused = refused.into_iter().filter(|prompt| prompt.wanted).map(refuse).collect();
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let longest = views.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let packing = Packing {
             tokens: options.pass_tokens,
-            row: options.max_length,
+            // A slot has to fit beside what is being read.
+            row: options.max_length.min(budget.saturating_sub(options.capacity(longest))),
             prompts: if decoder.packs_prompts() { PROMPTS_PER_PASS } else { 1 },
             share: options.share_prefixes,
         };
         let chunks = packing::plan(&views, packing);
         let needed = packing::needed(&chunks, |prompt| prompts[prompt].wanted);
         let queue = chunks.into_iter().zip(needed).filter_map(|(chunk, needed)| needed.then_some(chunk)).collect();
-        Self { decoder, options, prompts, views, queue }
+        (Self { decoder, options, prompts, views, queue }, refused)
     }
 
     fn run(
@@ -222,20 +165,14 @@ impl<'a> Class<'a> {
         totals: &mut Totals,
         emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
     ) -> Result<()> {
-        let (mut trunk, mut slots) = match self.allocate()? {
-            Ok(buffers) => buffers,
-            Err(error) => {
-                let refused: Vec<Finished> = self.wanted().map(|prompt| (prompt.index, Err(error.clone()))).collect();
-                totals.rows += refused.len();
-                totals.failed += refused.len();
-                return emit(refused);
-            }
-        };
+        if !self.prompts.iter().any(|prompt| prompt.wanted) {
+            return Ok(());
+        }
+        let (mut trunk, mut slots) = self.allocate()?;
         totals.kv_bytes = totals.kv_bytes.max(trunk.kv().bytes() + slots.kv().bytes());
         let mut live: Vec<Option<Row>> = (0..slots.kv().rows()).map(|_| None).collect();
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
-        // Where the last prompt lies in the trunk; the next chunk may go on from it.
-        let mut last = Path::default();
+        let mut last = None;
         loop {
             if quit.requested() {
                 totals.interrupted = true;
@@ -252,7 +189,7 @@ impl<'a> Class<'a> {
                 && live.iter().any(Option::is_none)
                 && let Some(chunk) = self.queue.pop_front()
             {
-                let read = self.read(&chunk, &mut trunk, &last, totals);
+                let read = self.read(&chunk, &mut trunk, last.as_ref(), totals);
                 last = self.settle(chunk, read, &mut waiting, &mut finished, totals);
                 flush(finished, totals, emit)?;
                 continue;
@@ -271,36 +208,27 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn wanted(&self) -> impl Iterator<Item = &&'a Prompt> {
-        self.prompts.iter().filter(|prompt| prompt.wanted)
-    }
-
-    /// Buffers within the budget, or why the prompts of this class cannot be answered.
-    fn allocate(&self) -> Result<Result<(Trunk, Slots), String>> {
-        let longest = self.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
-        let capacity =
-            (longest + self.options.max_new_tokens).next_multiple_of(CAPACITY_STEP).min(self.options.max_length);
-        let trunk = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0);
+    /// Buffers within the budget: room for the widest chunk, and as many slots as fit beside it.
+    fn allocate(&self) -> Result<(Trunk, Slots)> {
+        let longest = self.views.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let capacity = self.options.capacity(longest);
         // A chunk that failed is read again, one prompt at a time.
-        let trunk = trunk.max(longest);
-        let token_bytes = self.decoder.kv_shape().token_bytes();
-        let affordable = (self.options.kv_bytes / token_bytes).saturating_sub(trunk) / capacity;
-        if affordable == 0 {
-            let needed = ((trunk + capacity) * token_bytes).div_ceil(1 << 20);
-            return Ok(Err(format!(
-                "the KV cache of one row needs {needed} MB, {} are allowed; raise `generation.kv_cache_mb`",
-                self.options.kv_bytes >> 20
-            )));
-        }
-        let slots = self.options.slots.min(affordable).min(self.wanted().count());
-        Ok(Ok((self.decoder.trunk(trunk)?, self.decoder.slots(slots, capacity)?)))
+        let trunk = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0).max(longest);
+        let budget = self.options.kv_bytes / self.decoder.kv_shape().token_bytes();
+        let affordable = budget.saturating_sub(trunk) / capacity;
+        ensure!(affordable > 0, "the plan leaves no room for a slot; this is a bug");
+        let wanted = self.prompts.iter().filter(|prompt| prompt.wanted).count();
+        Ok((self.decoder.trunk(trunk)?, self.decoder.slots(self.options.slots.min(affordable).min(wanted), capacity)?))
     }
 
     /// Reads a chunk and draws the first token of every wanted row. Rows come with the position of their tokens.
-    fn read(&mut self, chunk: &Chunk, trunk: &mut Trunk, last: &Path, totals: &mut Totals) -> Result<Read> {
+    fn read(&mut self, chunk: &Chunk, trunk: &mut Trunk, last: Option<&Last>, totals: &mut Totals) -> Result<Read> {
         let started = Instant::now();
-        ensure!(last.len() >= chunk.carried, "the prompt before it was not read");
-        trunk.keep(&last.prefix(chunk.carried))?;
+        if chunk.carried > 0 {
+            let beginning = |prompt: usize| self.views[prompt].get(..chunk.carried);
+            let last = last.filter(|last| beginning(last.prompt) == beginning(chunk.prompts[0].prompt));
+            trunk.keep(&last.context("the prompt before it was not read")?.path.prefix(chunk.carried))?;
+        }
         trunk.clear(chunk.lead())?;
         let layout = chunk.layout(&self.views, self.options.pass_tokens);
         let mut logits = None;
@@ -311,15 +239,19 @@ impl<'a> Class<'a> {
         }
         let logits = logits.context("a chunk without a prompt; this is a bug")?;
         let mut rows = Vec::with_capacity(chunk.prompts.len());
+        let mut spoiled = false;
         for (place, (member, path)) in chunk.prompts.iter().zip(&layout.paths).enumerate() {
             let prompt = self.prompts[member.prompt];
+            // What is not a number spreads to everything in its row, hidden or not, and to what goes on from it. So the
+            // others are read without it, and the same ones whether its own row is still wanted or not.
+            let usable = sampling::all_finite(logits.row(place)?);
+            ensure!(usable || chunk.is_alone(), "a prompt of the pass has no usable logits");
+            spoiled |= !usable;
             if !prompt.wanted {
                 continue;
             }
             let mut sampler = Sampler::new(Arc::clone(&self.options.sampling), prompt.seed, &prompt.ids);
             let token = sampler.next(logits.row(place)?);
-            // What is not a number spreads to everything in its row, hidden or not: the others are read without it.
-            ensure!(token.is_ok() || chunk.prompts.len() == 1, "a prompt of the pass has no usable logits");
             let row = Row {
                 index: prompt.index,
                 sampler,
@@ -332,11 +264,11 @@ impl<'a> Class<'a> {
             rows.push((Waiting { row, path: path.clone() }, token));
         }
         totals.prefill += started.elapsed();
-        Ok(Read { rows, last: layout.paths.last().cloned().unwrap_or_default() })
+        let last = chunk.prompts.last().zip(layout.paths.into_iter().last()).filter(|_| !spoiled);
+        Ok(Read { rows, last: last.map(|(member, path)| Last { prompt: member.prompt, path }) })
     }
 
-    /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. A chunk that failed is read
-    /// again one prompt at a time, so that only those fail that cannot be read. Returns where its last prompt lies.
+    /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. Returns its last prompt.
     fn settle(
         &mut self,
         chunk: Chunk,
@@ -344,31 +276,40 @@ impl<'a> Class<'a> {
         waiting: &mut VecDeque<Waiting>,
         finished: &mut Vec<Finished>,
         totals: &mut Totals,
-    ) -> Path {
+    ) -> Option<Last> {
         let Read { rows, last } = match read {
             Ok(read) => read,
-            Err(error) => {
-                let alone = chunk.prompts.len() == 1 && chunk.carried == 0;
-                let wanted: Vec<_> = chunk.prompts.into_iter().filter(|m| self.prompts[m.prompt].wanted).collect();
-                for mut member in wanted.into_iter().rev() {
-                    if alone {
-                        finished.push((self.prompts[member.prompt].index, Err(format!("{error:#}"))));
-                    } else {
-                        member.shared = 0;
-                        self.queue.push_front(Chunk { carried: 0, prompts: vec![member] });
-                    }
-                }
-                return Path::default();
+            Err(error) if chunk.is_alone() => {
+                let prompt = self.prompts[chunk.prompts[0].prompt];
+                finished.extend(prompt.wanted.then(|| (prompt.index, Err(format!("{error:#}")))));
+                return None;
+            }
+            Err(_) => {
+                self.take_apart(chunk);
+                return None;
             }
         };
         for (Waiting { row, path }, token) in rows {
             totals.prompt_tokens += row.prompt_tokens;
+            totals.shared_tokens += row.prefix_tokens;
             match self.advance(row, token, totals) {
                 Ok(row) => waiting.push_back(Waiting { row, path }),
                 Err(ended) => finished.push(*ended),
             }
         }
         last
+    }
+
+    /// Puts the wanted prompts of a chunk that failed back into the queue one by one, so that only those fail that cannot be
+    /// read, and with them those of the chunks that would go on from it.
+    fn take_apart(&mut self, chunk: Chunk) {
+        let mut members = chunk.prompts;
+        while self.queue.front().is_some_and(|next| next.carried > 0) {
+            members.extend(self.queue.pop_front().map(|next| next.prompts).unwrap_or_default());
+        }
+        for member in members.into_iter().rev().filter(|member| self.prompts[member.prompt].wanted) {
+            self.queue.push_front(Chunk { carried: 0, prompts: vec![Member { prompt: member.prompt, shared: 0 }] });
+        }
     }
 
     /// One token for every filled slot. If the step fails, so do its rows.

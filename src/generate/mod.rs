@@ -5,6 +5,7 @@
 //! answered by [`engine`] and drawn from by [`sampling`].
 
 pub mod engine;
+pub mod outcome;
 pub mod packing;
 pub mod prompt;
 pub mod sampling;
@@ -19,7 +20,8 @@ use crate::settings::Generation;
 use crate::store::Fingerprint;
 use crate::store::rows::{GenerationRow, TaskRow};
 use anyhow::{Result, ensure};
-use engine::{Answer, Finished, Options, Prompt, Totals};
+use engine::{Options, Prompt};
+use outcome::{Answer, Finished, Totals};
 use rayon::prelude::*;
 use sampling::Sampling;
 use std::sync::Arc;

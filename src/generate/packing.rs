@@ -108,6 +108,12 @@ pub struct Layout {
 }
 
 impl Chunk {
+    /// Whether it is one prompt that goes on from nothing.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.prompts.len() == 1 && self.carried == 0
+    }
+
     /// Hidden positions in front of the tokens.
     #[must_use]
     pub fn lead(&self) -> usize {

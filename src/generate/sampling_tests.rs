@@ -147,6 +147,16 @@ fn draws_follow_the_probabilities() {
     }
 }
 
+#[test]
+fn the_fast_exponential_is_one() {
+    for step in 0..=870_000 {
+        let x = -(step as f32) * 1e-4;
+        let exact = f64::from(x).exp();
+        assert!((f64::from(exponential(x)) / exact - 1.0).abs() < 3e-7, "{x}");
+    }
+    assert!(exponential(-1e30) < 1e-37 && exponential(f32::NEG_INFINITY) < 1e-37);
+}
+
 proptest! {
     #[test]
     fn leaving_out_unlikely_tokens_changes_nothing(
@@ -162,7 +172,7 @@ proptest! {
         let before_last: f64 = mass[..kept.len() - 1].iter().sum();
         let with_last: f64 = mass[..kept.len()].iter().sum();
         prop_assert_eq!(&kept[..], &all[..kept.len()].iter().map(|(t, _)| *t).collect::<Vec<_>>()[..]);
-        prop_assert!(before_last < top_p * total * (1.0 + 1e-9) && with_last >= top_p * total * (1.0 - 1e-9));
+        prop_assert!(before_last < top_p * total * (1.0 + 1e-6) && with_last >= top_p * total * (1.0 - 1e-6));
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //! begin with in common is computed once. Graphs without these two inputs (sliding windows count places in the row) take
 //! one prompt at a time.
 
+use super::decoder_graph::DecoderGraph;
 use super::kv_cache::{KvBuffer, KvShape, Path, Run};
 use super::manifest::Exported;
 use super::registry::{Model, Registry};
 use super::session::{Session, SessionOptions};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::IoBinding;
 use ort::value::{DynValue, Tensor};
@@ -23,20 +24,7 @@ const HIDDEN: f32 = -1e9;
 /// A decoder graph and the facts read from its inputs and outputs.
 pub struct Decoder {
     session: Session,
-    graph: Graph,
-}
-
-/// Names and sizes of a decoder graph.
-#[derive(Debug, Clone)]
-struct Graph {
-    /// `past_key_values.*` with the `present.*` that continues it.
-    caches: Vec<(String, String)>,
-    kv: KvShape,
-    vocabulary: usize,
-    /// Dimensions of `logits_index`: [B] or [B, W]; none if the graph returns the logits of every position.
-    index_rank: Option<usize>,
-    takes_position_ids: bool,
-    takes_attention_bias: bool,
+    graph: DecoderGraph,
 }
 
 /// One prompt pass: tokens that continue what a trunk holds.
@@ -161,7 +149,7 @@ impl Decoder {
     pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
         let exported = Exported::open(registry, model)?;
         let session = Session::open(&exported.file("model.onnx"), options)?;
-        let graph = Graph::read(&session)
+        let graph = DecoderGraph::read(&session)
             .with_context(|| format!("model `{}` is not a decoder that poq can run", model.key))?;
         Ok(Self { session, graph })
     }
@@ -323,44 +311,6 @@ impl Decoder {
         }
         Ok(())
     }
-}
-
-impl Graph {
-    fn read(session: &Session) -> Result<Self> {
-        let has = |name: &str| session.inputs().iter().any(|input| input == name);
-        ensure!(has("input_ids") && has("attention_mask"), "its graph lacks `input_ids` or `attention_mask`");
-        let mut caches = Vec::new();
-        for past in session.inputs() {
-            let Some(rest) = past.strip_prefix("past_key_values.") else { continue };
-            let present = format!("present.{rest}");
-            ensure!(session.outputs().contains(&present), "its graph takes `{past}` but returns no `{present}`");
-            caches.push((past.clone(), present));
-        }
-        let mut kv: Option<KvShape> = None;
-        for (past, _) in &caches {
-            let shape = session.input_shape(past)?;
-            let [_, heads, _, dim] = shape[..] else { bail!("`{past}` is not a tensor of four dimensions") };
-            let heads = fixed("number of KV heads", heads)?;
-            let layer = KvShape { tensors: caches.len(), heads, dim: fixed("head dimension", dim)? };
-            ensure!(kv.is_none_or(|kv| kv == layer), "the KV caches of its layers differ in shape");
-            kv = Some(layer);
-        }
-        let logits = session.output_shape("logits")?;
-        let vocabulary = fixed("vocabulary", logits.last().copied().unwrap_or(-1))?;
-        let index_rank = if has("logits_index") { Some(session.input_shape("logits_index")?.len()) } else { None };
-        Ok(Self {
-            caches,
-            kv: kv.context("its graph has no `past_key_values` inputs")?,
-            vocabulary,
-            index_rank,
-            takes_position_ids: has("position_ids"),
-            takes_attention_bias: has("attention_bias"),
-        })
-    }
-}
-
-fn fixed(name: &str, value: i64) -> Result<usize> {
-    usize::try_from(value).ok().filter(|&v| v > 0).ok_or_else(|| anyhow!("its {name} is not fixed in the graph"))
 }
 
 /// [S, T]: 0 where a token sees a position, [`HIDDEN`] where it does not. What comes later in the row is hidden by the

@@ -5,6 +5,7 @@
 mod buffers;
 pub mod chat;
 pub mod decoder;
+mod decoder_graph;
 pub mod decoder_text;
 pub mod encoder;
 pub mod facts;

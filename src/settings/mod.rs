@@ -299,15 +299,15 @@ impl Generation {
         ensure!(self.batch_size > 0, "`generation.batch_size` must be at least 1");
         ensure!(self.batch_tokens > 0, "`generation.batch_tokens` must be at least 1");
         ensure!(
-            self.temperature.is_finite() && self.temperature >= 0.0,
-            "`generation.temperature` must be 0 (greedy) or more; it is {}",
+            self.temperature == 0.0 || (1e-3..=1e3).contains(&self.temperature),
+            "`generation.temperature` must be 0 (greedy) or lie in [0.001, 1000]; it is {}",
             self.temperature
         );
         ensure!(self.top_p > 0.0 && self.top_p <= 1.0, "`generation.top_p` must lie in (0, 1]; it is {}", self.top_p);
         ensure!((0.0..=1.0).contains(&self.min_p), "`generation.min_p` must lie in [0, 1]; it is {}", self.min_p);
         ensure!(
-            self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0,
-            "`generation.repetition_penalty` must be above 0 (1 is none); it is {}",
+            (1e-3..=1e3).contains(&self.repetition_penalty),
+            "`generation.repetition_penalty` must lie in [0.001, 1000] (1 is none); it is {}",
             self.repetition_penalty
         );
         ensure!(

@@ -61,6 +61,27 @@ fn nodes_are_measured_on_prompts_that_every_model_can_answer() {
 }
 
 #[test]
+fn more_rows_at_once_are_timed_too_and_cost_what_one_costs() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    scratch.poq(&["profile", "results/tiny", "--batch-size", "2,4"], 0);
+    let rows: Vec<ProfileRow> = scratch.table("results/tiny/profile.parquet");
+    let sizes = |node: &str| rows.iter().filter(|row| row.node == node).map(|row| row.batch_size).collect::<Vec<_>>();
+    assert_eq!((sizes("tiny_decoder"), sizes("tiny_decoder_b")), (vec![1, 2, 4], vec![1, 2, 4]));
+    for row in &rows {
+        let first = rows.iter().find(|first| first.node == row.node).expect("itself");
+        assert!(row.latency_ms_mean > Some(0.0) && row.throughput > Some(0.0), "{row:?}");
+        assert!((row.cost_norm - first.cost_norm).abs() < 1e-12, "{row:?}");
+    }
+    // The costs are those of one row at a time.
+    let latency = |node: &str| rows.iter().find(|row| row.node == node).and_then(|row| row.latency_ms_mean);
+    let dearer = if latency("tiny_decoder") > latency("tiny_decoder_b") { "tiny_decoder" } else { "tiny_decoder_b" };
+    assert!(rows.iter().filter(|row| row.node == dearer).all(|row| row.cost_norm > 0.999));
+    scratch.poq(&["simulate", "results/tiny"], 0);
+    scratch.poq(&["report", "results/tiny"], 0);
+}
+
+#[test]
 fn run_json_says_what_ran() {
     let scratch = Scratch::new();
     scratch.poq(&["run", "tiny.toml"], 0);
