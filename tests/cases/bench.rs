@@ -79,9 +79,9 @@ fn llms_are_swept_too_and_answer_alike_in_every_cell() {
 fn a_role_is_swept_alone() {
     let scratch = Scratch::new();
     let sweep = "bench --pool tiny --prompts 2 --new-tokens 2 --repeats 1 --batch-size 2 --role inference";
-    scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 0).says(&["4 LLMs × 1 settings, up to 2 prompts"]);
+    scratch.poq(&sweep.split(' ').collect::<Vec<_>>(), 0).says(&["5 LLMs × 1 settings, up to 2 prompts"]);
     let rows: Vec<BenchRow> = scratch.table("results/bench/bench.parquet");
-    assert!(rows.len() == 4 && rows.iter().all(|row| row.role == "inference"), "{rows:?}");
+    assert!(rows.len() == 5 && rows.iter().all(|row| row.role == "inference"), "{rows:?}");
     assert!(!scratch.path("models/calibration.json").exists());
     let wrong = "bench --model tiny_bi --role inference";
     scratch.poq(&wrong.split(' ').collect::<Vec<_>>(), 2).says(&["model `tiny_bi` has another role", "tiny_decoder"]);

@@ -63,6 +63,11 @@ fn nodes_are_measured_on_prompts_that_every_model_can_answer() {
 #[test]
 fn more_rows_at_once_are_timed_too_and_cost_what_one_costs() {
     let scratch = Scratch::new();
+    scratch.edit(
+        "tiny.toml",
+        "given_latency_ms = { tiny_decoder = 10.0, tiny_decoder_b = 20.0, tiny_bi = 1.0, tiny_cross = 3.0 }",
+        "warmup = 1",
+    );
     scratch.poq(&["run", "tiny.toml"], 0);
     scratch.poq(&["profile", "results/tiny", "--batch-size", "2,4"], 0);
     let rows: Vec<ProfileRow> = scratch.table("results/tiny/profile.parquet");
