@@ -57,11 +57,25 @@ impl WorkStore {
             if let Some(directory) = path.parent() {
                 std::fs::create_dir_all(directory)?;
             }
-            let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+            let builder = || {
+                let mut builder = Database::builder();
+                builder.set_cache_size(CACHE_BYTES);
+                builder
+            };
+            if path.exists() {
+                return Ok(Self { database: builder().open(path)? });
+            }
+            // A kill while the file is being made would leave one that is no database: it gets its name when it is one.
+            let unfinished = path.with_extension("redb.new");
+            if unfinished.exists() {
+                std::fs::remove_file(&unfinished)?;
+            }
+            let database = builder().create(&unfinished)?;
             let transaction = database.begin_write()?;
             transaction.open_table(WORK)?;
             transaction.open_table(FAILED)?;
             transaction.commit()?;
+            std::fs::rename(&unfinished, path)?;
             Ok(Self { database })
         };
         open().with_context(|| {
@@ -179,6 +193,16 @@ fn decode(bytes: &[u8]) -> Result<Work> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_a_kill_left_unfinished_is_made_again() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("work.redb");
+        std::fs::write(path.with_extension("redb.new"), [0_u8; 100]).expect("write");
+        drop(WorkStore::open(&path).expect("made"));
+        assert!(path.exists() && !path.with_extension("redb.new").exists());
+        WorkStore::open(&path).expect("opened again").read().expect("its tables are there");
+    }
 
     fn work(result: Result<Vec<f32>, String>) -> Work {
         let trace = Trace { tokens: 7, truncated: true, tokenise_ms: 0.25, queue_ms: 1e-9, infer_ms: 3.5 };
