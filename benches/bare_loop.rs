@@ -101,7 +101,6 @@ fn ready_made(evaluator: &Evaluator, tokenizer: &Tokenizer, pairs: &[Pair]) -> R
         rows.push(Ready {
             index: job.index,
             encoding: tokenizer.tokenise(&job.text)?,
-            wanted: true,
             tokenise: Duration::ZERO,
             since: Instant::now(),
         });

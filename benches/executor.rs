@@ -39,7 +39,7 @@ fn throughput(criterion: &mut Criterion) {
     for workers in [1, 2] {
         group.bench_function(format!("{ROWS} rows, {workers} workers"), |bencher| {
             bencher.iter(|| {
-                let job = |(index, text): (usize, &String)| Job { index, text: Text::One(text.clone()), wanted: true };
+                let job = |(index, text): (usize, &String)| Job { index, text: Text::One(text.clone()) };
                 let mut backends: Vec<Nothing> = (0..workers).map(|_| Nothing).collect();
                 let limits = Limits::new(8, 2048);
                 let mut rows = 0;

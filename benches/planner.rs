@@ -15,7 +15,7 @@ fn rows(count: usize) -> Vec<Ready> {
     let row = |index: usize| {
         let length = 4 + index.wrapping_mul(2_654_435_761) % 250;
         let encoding = Encoding { ids: vec![7; length], type_ids: vec![0; length], truncated: false };
-        Ready { index, encoding, wanted: true, tokenise: Duration::ZERO, since }
+        Ready { index, encoding, tokenise: Duration::ZERO, since }
     };
     (0..count).map(row).collect()
 }

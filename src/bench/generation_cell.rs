@@ -1,14 +1,14 @@
 //! One cell of a sweep over an LLM: the sample's prompts answered greedily, each with the same number of tokens, so that every
 //! cell does equal work and the answers of two cells can be compared.
 
-use crate::executor::{Interrupted, Quit};
+use crate::executor::Quit;
 use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::settings::Generation;
 use crate::store::rows::{GenerationRow, TaskRow};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -104,33 +104,12 @@ pub fn measure(
     let requests: Vec<Request> = tasks.iter().map(|task| prompter.request(task)).collect::<Result<_>>()?;
     let mut generator = Generator::open(registry, model, prompter, request.threads)?;
     let batching = Batching::of(&settings);
-    let mut pass = |requests: &[Request]| -> Result<(Totals, Vec<GenerationRow>)> {
-        let mut rows = Vec::with_capacity(requests.len());
-        let totals = generator.answer(
-            requests,
-            |_| true,
-            batching,
-            quit,
-            |done| {
-                rows.extend(done);
-                Ok(())
-            },
-        )?;
-        if totals.interrupted {
-            return Err(Interrupted.into());
-        }
-        // What fails is fast: such a cell would win the sweep.
-        if let Some(error) = rows.iter().find_map(|row| row.error.as_ref()) {
-            bail!("{} of {} prompts failed, the first with: {error}", totals.failed, totals.rows);
-        }
-        Ok((totals, rows))
-    };
-    pass(&requests[..requests.len().min(WARM_UP)])?;
+    generator.answer_all(&requests[..requests.len().min(WARM_UP)], batching, quit)?;
     let (mut seconds, mut latency_ms, mut first_token_ms) = (Vec::new(), Vec::new(), Vec::new());
     let (mut reading, mut read_tokens) = (0.0, 0);
     let (mut totals, mut rows) = (Totals::default(), Vec::new());
     for _ in 0..request.repeats.max(1) {
-        (totals, rows) = pass(&requests)?;
+        (totals, rows) = generator.answer_all(&requests, batching, quit)?;
         let expected = rows.len() * request.new_tokens;
         ensure!(totals.output_tokens == expected, "{} tokens instead of {expected}", totals.output_tokens);
         seconds.push((totals.elapsed.as_secs_f64() * 1e6).round() / 1e6);

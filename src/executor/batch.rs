@@ -37,7 +37,6 @@ mod tests {
         let ready = |(index, &length): (usize, &usize)| Ready {
             index,
             encoding: Encoding { ids: vec![0; length], type_ids: vec![0; length], truncated: false },
-            wanted: true,
             tokenise: Duration::ZERO,
             since: Instant::now(),
         };

@@ -10,9 +10,6 @@ pub struct Job {
     pub index: usize,
     /// What is tokenised.
     pub text: Text,
-    /// False for a row that is done already: it only takes its place in the plan, so that a resumed run makes the same
-    /// batches as an undisturbed one. Batches without a wanted row are not computed.
-    pub wanted: bool,
 }
 
 /// Text of a job.
@@ -31,8 +28,6 @@ pub struct Ready {
     pub index: usize,
     /// Token ids.
     pub encoding: Encoding,
-    /// Whether the caller wants the result.
-    pub wanted: bool,
     /// Time spent tokenising.
     pub tokenise: Duration,
     /// When it began to wait.

@@ -113,14 +113,13 @@ fn tokenise<T: Tokenise, O: Send>(
     while !quit.requested() && jobs.peek().is_some() {
         let window: Vec<Job> = jobs.by_ref().take(window_rows).collect();
         window_rows = (window_rows * 8).min(WINDOW_ROWS);
-        let encoded: Vec<Result<Ready, (Done<O>, bool)>> =
+        let encoded: Vec<Result<Ready, Done<O>>> =
             window.into_par_iter().map(|job| tokenise_job(job, tokeniser)).collect();
         let (mut ready, mut failed) = (Vec::new(), Vec::new());
         for row in encoded {
             match row {
                 Ok(row) => ready.push(row),
-                Err((row, true)) => failed.push(row),
-                Err((_, false)) => {}
+                Err(row) => failed.push(row),
             }
         }
         let failed = Finished { rows: failed, padded_tokens: 0, busy: Duration::ZERO };
@@ -133,22 +132,21 @@ fn tokenise<T: Tokenise, O: Send>(
     }
 }
 
-fn tokenise_job<T: Tokenise, O>(job: Job, tokeniser: &T) -> Result<Ready, (Done<O>, bool)> {
-    let Job { index, text, wanted } = job;
+fn tokenise_job<T: Tokenise, O>(job: Job, tokeniser: &T) -> Result<Ready, Done<O>> {
+    let Job { index, text } = job;
     let started = Instant::now();
     let encoding = tokeniser.tokenise(&text);
     let tokenise = started.elapsed();
     match encoding {
-        Ok(encoding) => Ok(Ready { index, encoding, wanted, tokenise, since: Instant::now() }),
-        Err(error) => Err((Done::failed(index, tokenise, format!("{error:#}")), wanted)),
+        Ok(encoding) => Ok(Ready { index, encoding, tokenise, since: Instant::now() }),
+        Err(error) => Err(Done::failed(index, tokenise, format!("{error:#}"))),
     }
 }
 
-/// Plans each window and sends its batches. Batches that nobody wants are left out.
+/// Plans each window and sends its batches.
 fn plan(windows: &Receiver<Vec<Ready>>, limits: Limits, quit: &Quit, batches: &Sender<Vec<Ready>>) {
     for window in windows {
-        let planned = batch::plan(window, limits);
-        for batch in planned.into_iter().filter(|batch| batch.iter().any(|row| row.wanted)) {
+        for batch in batch::plan(window, limits) {
             if quit.requested() || batches.send(batch).is_err() {
                 return;
             }
@@ -172,7 +170,6 @@ fn infer<B: Backend>(
         let rows = batch
             .into_iter()
             .zip(outputs)
-            .filter(|(row, _)| row.wanted)
             .map(|(row, result)| Done {
                 index: row.index,
                 result: result.map_err(|error| format!("{error:#}")),

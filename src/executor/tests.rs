@@ -39,7 +39,7 @@ impl Backend for Sum {
 }
 
 fn jobs(texts: &[String]) -> Vec<Job> {
-    texts.iter().enumerate().map(|(index, text)| Job { index, text: Text::One(text.clone()), wanted: true }).collect()
+    texts.iter().enumerate().map(|(index, text)| Job { index, text: Text::One(text.clone()) }).collect()
 }
 
 fn collect(texts: &[String], workers: usize, limits: Limits) -> (Vec<Result<u32, String>>, Totals) {
@@ -65,25 +65,6 @@ fn a_bad_row_fails_alone() {
     assert_eq!(rows[3], Err("cannot tokenise".into()));
     assert_eq!(rows[4], Ok(199));
     assert_eq!((totals.rows, totals.failed), (5, 3));
-}
-
-#[test]
-fn rows_that_are_done_keep_their_place_and_are_not_computed() {
-    let texts: Vec<String> = ["aaaa", "bbb", "cc", "d", "yb", "!tokenise"].map(str::to_owned).into();
-    let mut resumed = jobs(&texts);
-    for row in [0, 1, 3, 5] {
-        resumed[row].wanted = false;
-    }
-    let mut came = Vec::new();
-    let limits = Limits::new(2, 100);
-    let totals = run(resumed.into_iter(), &Bytes, &mut [Sum], limits, &Quit::default(), |batch| {
-        came.extend(batch.into_iter().map(|row| row.index));
-        Ok(())
-    })
-    .expect("runs");
-    came.sort_unstable();
-    // The plan is [0 1] [2 4] [3]: the first and last batch are done.
-    assert_eq!((came, totals.batches), (vec![2, 4], 1));
 }
 
 #[test]

@@ -292,7 +292,7 @@ impl<'a> Class<'a> {
         for (Waiting { row, path }, token) in rows {
             totals.prompt_tokens += row.prompt_tokens;
             totals.shared_tokens += row.prefix_tokens;
-            match self.advance(row, token, totals) {
+            match self.advance(row, token, 1, totals) {
                 Ok(row) => waiting.push_back(Waiting { row, path }),
                 Err(ended) => finished.push(*ended),
             }
@@ -333,12 +333,9 @@ impl<'a> Class<'a> {
                 Ok(()) => slots.logits(slot).and_then(|logits| row.sampler.next(logits)),
                 Err(error) => Err(anyhow::anyhow!("{error:#}")),
             };
-            match self.advance(row, token, totals) {
+            match self.advance(row, token, tokens.len(), totals) {
                 Ok(row) => *entry = Some(row),
-                Err(mut ended) => {
-                    if let Ok(answer) = &mut ended.1 {
-                        answer.slots = tokens.len();
-                    }
+                Err(ended) => {
                     finished.push(*ended);
                     slots.release(slot)?;
                 }
@@ -348,8 +345,14 @@ impl<'a> Class<'a> {
         Ok(())
     }
 
-    /// Adds a token to a row, unless that ends it.
-    fn advance(&self, mut row: Row, token: Result<u32>, totals: &mut Totals) -> Result<Row, Box<Finished>> {
+    /// Adds a token to a row, unless that ends it; `slots` were decoded together.
+    fn advance(
+        &self,
+        mut row: Row,
+        token: Result<u32>,
+        slots: usize,
+        totals: &mut Totals,
+    ) -> Result<Row, Box<Finished>> {
         let finish = match token {
             Err(error) => return Err(Box::new((row.index, Err(format!("{error:#}"))))),
             Ok(token) if self.options.sampling.stop_ids.contains(&token) => Finish::Stop,
@@ -370,7 +373,7 @@ impl<'a> Class<'a> {
             prefix_tokens: row.prefix_tokens,
             first_token: row.first_token,
             decode: if decoded { row.since.elapsed() } else { Duration::ZERO },
-            slots: 1,
+            slots,
             near_ties,
             tokens: row.tokens,
         };

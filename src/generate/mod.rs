@@ -10,7 +10,7 @@ pub mod packing;
 pub mod prompt;
 pub mod sampling;
 
-use crate::executor::{Quit, milliseconds};
+use crate::executor::{Interrupted, Quit, milliseconds};
 use crate::model::decoder::Decoder;
 use crate::model::decoder_text::DecoderText;
 use crate::model::manifest::Exported;
@@ -19,7 +19,7 @@ use crate::model::session::SessionOptions;
 use crate::settings::Generation;
 use crate::store::Fingerprint;
 use crate::store::rows::{GenerationRow, TaskRow};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use engine::{Options, Prompt};
 use outcome::{Answer, Finished, Totals};
 use rayon::prelude::*;
@@ -175,6 +175,30 @@ impl Generator {
         totals.rows += failed;
         totals.failed += failed;
         Ok(totals)
+    }
+}
+
+impl Generator {
+    /// Answers every request and keeps the rows; one that fails is an error, for what fails is fast.
+    pub fn answer_all(
+        &mut self,
+        requests: &[Request],
+        batching: Batching,
+        quit: &Quit,
+    ) -> Result<(Totals, Vec<GenerationRow>)> {
+        let mut rows = Vec::with_capacity(requests.len());
+        let keep = |done: Vec<GenerationRow>| {
+            rows.extend(done);
+            Ok(())
+        };
+        let totals = self.answer(requests, |_| true, batching, quit, keep)?;
+        if totals.interrupted {
+            return Err(Interrupted.into());
+        }
+        if let Some((task, error)) = rows.iter().find_map(|row| Some((&row.task_id, row.error.as_ref()?))) {
+            bail!("{} of {} prompts failed, that of task `{task}` with: {error}", totals.failed, totals.rows);
+        }
+        Ok((totals, rows))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which prompts are read together, and what they share: a pure function of the prompts and two numbers.
+//! Which prompts are read together, and what they share: a pure function of the prompts and of what a pass can hold.
 //!
 //! Prompts are sorted by their tokens, so that those with a common beginning (the template, a passage that several
 //! questions share, an article) are neighbours, and each is read as a continuation of the one before it. A chunk is what

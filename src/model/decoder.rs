@@ -294,10 +294,12 @@ impl Decoder {
             );
         }
         self.session.run_bound(&mut slots.binding, "logits")?;
-        for (slot, token) in tokens.iter().enumerate() {
-            if token.is_some() {
-                slots.lengths[slot] += 1;
-                slots.write_mask(slot, slots.lengths[slot])?;
+        let capacity = slots.kv.capacity();
+        let (_, mask) = slots.mask.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
+        for (slot, length) in slots.lengths.iter_mut().enumerate().filter(|(slot, _)| tokens[*slot].is_some()) {
+            *length += 1;
+            if *length < capacity {
+                mask[slot * capacity + *length] = 1;
             }
         }
         Ok(())

@@ -183,7 +183,7 @@ impl KvBuffer {
     /// Zeroes the leading positions of a row.
     pub fn clear_row(&mut self, row: usize, positions: usize) -> Result<()> {
         let KvShape { heads, dim, .. } = self.shape;
-        for tensor in self.tensors.iter_mut().filter(|_| positions > 0) {
+        for tensor in &mut self.tensors {
             let (_, data) = tensor.try_extract_tensor_mut::<f32>().map_err(|error| anyhow!("{error}"))?;
             for head in 0..heads {
                 data[(row * heads + head) * self.capacity * dim..][..positions * dim].fill(0.0);

@@ -121,7 +121,7 @@ pub fn measure_generator(
     let mut measurement = Measurement::new(1)?;
     for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
         let started = Instant::now();
-        let rows = answer(generator, std::slice::from_ref(request), batching, quit)?;
+        let (_, rows) = generator.answer_all(std::slice::from_ref(request), batching, quit)?;
         let elapsed = started.elapsed();
         if i >= warmup {
             measurement.record(1, elapsed, rows.iter().map(output_tokens).sum());
@@ -141,10 +141,9 @@ pub fn measure_generator_batched(
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(batching.slots)?;
-    let first: Vec<Request> = requests.iter().take(warmup).cloned().collect();
-    answer(generator, &first, batching, quit)?;
+    generator.answer_all(&requests[..warmup.min(requests.len())], batching, quit)?;
     let started = Instant::now();
-    let rows = answer(generator, requests, batching, quit)?;
+    let (_, rows) = generator.answer_all(requests, batching, quit)?;
     measurement.elapsed = started.elapsed();
     for row in &rows {
         let latency = row.latency_ms.context("an answer without a latency; this is a bug")?;
@@ -152,33 +151,6 @@ pub fn measure_generator_batched(
     }
     measurement.peak_memory_mb = machine::peak_memory_mb();
     Ok(measurement)
-}
-
-/// All answers, or the first error.
-fn answer(
-    generator: &mut Generator,
-    requests: &[Request],
-    batching: Batching,
-    quit: &Quit,
-) -> Result<Vec<GenerationRow>> {
-    let mut rows = Vec::new();
-    let totals = generator.answer(
-        requests,
-        |_| true,
-        batching,
-        quit,
-        |done| {
-            rows.extend(done);
-            Ok(())
-        },
-    )?;
-    if totals.interrupted {
-        return Err(Interrupted.into());
-    }
-    match rows.iter().find_map(|row| row.error.as_ref().map(|error| (&row.task_id, error))) {
-        Some((task, error)) => bail!("task `{task}` failed: {error}"),
-        None => Ok(rows),
-    }
 }
 
 fn output_tokens(row: &GenerationRow) -> usize {

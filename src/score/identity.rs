@@ -169,6 +169,6 @@ impl Piece<'_> {
             None => Text::One(self.first.to_owned()),
             Some(second) => Text::Pair(self.first.to_owned(), second.to_owned()),
         };
-        Job { index, text, wanted: true }
+        Job { index, text }
     }
 }
