@@ -1,9 +1,15 @@
 //! The Monte Carlo of Algorithm 1: rounds per second at the paper's size (400 records, five LLMs, three evaluators) for
-//! each law of K, closed form included.
+//! each law of K and each consensus rule, with means, variances and quantiles per node and the closed form; and of rules
+//! with memory, a hundred evaluators of whom a fifth attack.
+//!
+//! Threads are those of rayon: `RAYON_NUM_THREADS=1 cargo bench --bench simulation` measures one core.
 
 #![allow(missing_docs)] // the macros below make public functions
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use poq::settings::mechanism::{
+    Consensus, EvaluatorAttack, EvaluatorStrategy, Policy, Pool, Rule, Schedule, Trust, TrustUpdate,
+};
 use poq::settings::{EvaluatorsPerRound, Simulation};
 use poq::simulate;
 use poq::store::rows::{ProfileRow, ScoreRow};
@@ -37,21 +43,72 @@ fn profile() -> Vec<ProfileRow> {
     inference.chain(evaluators).collect()
 }
 
-fn rounds(criterion: &mut Criterion) {
+fn measure(criterion: &mut Criterion, group: &str, cases: Vec<(&str, Simulation)>) {
     let (scores, profile) = (scores(), profile());
-    let mut group = criterion.benchmark_group("simulation");
-    for (name, k) in [
-        ("K = 1", EvaluatorsPerRound::Fixed(1)),
-        ("K = 2", EvaluatorsPerRound::Fixed(2)),
-        ("K = 3", EvaluatorsPerRound::Fixed(3)),
-        ("K in 1..=3", EvaluatorsPerRound::Range { min: 1, max: 3 }),
-    ] {
-        let settings = Simulation { rounds: 500_000, replicates: 8, k, ..Simulation::default() };
+    let mut group = criterion.benchmark_group(group);
+    for (name, settings) in cases {
         group.sample_size(10).throughput(Throughput::Elements(settings.rounds * u64::from(settings.replicates)));
         group.bench_function(name, |b| b.iter(|| simulate::run(&scores, &profile, &settings).expect("simulates")));
     }
     group.finish();
 }
 
-criterion_group!(benches, rounds);
+fn long(k: EvaluatorsPerRound, rule: Rule) -> Simulation {
+    let consensus = Consensus { rule, ..Consensus::default() };
+    Simulation { rounds: 5_000_000, replicates: 20, k, consensus, ..Simulation::default() }
+}
+
+fn paper(criterion: &mut Criterion) {
+    let three = EvaluatorsPerRound::Fixed(3);
+    let range = EvaluatorsPerRound::Range { min: 1, max: 3 };
+    let cases = vec![
+        ("K = 3, mean", long(three, Rule::Mean)),
+        ("K = 1, mean", long(EvaluatorsPerRound::Fixed(1), Rule::Mean)),
+        ("K in 1..=3, mean", long(range, Rule::Mean)),
+        ("K = 3, median", long(three, Rule::Median)),
+        ("K = 3, trimmed mean", long(three, Rule::TrimmedMean)),
+        ("K = 3, Huber", long(three, Rule::Huber)),
+        ("K in 1..=3, median", long(range, Rule::Median)),
+        ("5,000 rounds of 20 replicates", Simulation::default()),
+    ];
+    measure(criterion, "simulation/paper", cases);
+}
+
+/// A hundred evaluators, a fifth of whom boost.
+fn crowd(k: usize, rule: Rule, trust: Option<TrustUpdate>) -> Simulation {
+    let boost = EvaluatorAttack {
+        strategy: EvaluatorStrategy::Boost,
+        share: Some(0.2),
+        count: None,
+        nodes: None,
+        strength: None,
+        probability: None,
+        target: None,
+        commit_reveal: None,
+    };
+    let trust = trust.map(|update| Trust { update, ..Trust::default() });
+    Simulation {
+        rounds: 100_000,
+        replicates: 20,
+        k: EvaluatorsPerRound::Fixed(k),
+        consensus: Consensus { rule, trust, ..Consensus::default() },
+        pool: Some(Pool { evaluators: 100, ..Pool::default() }),
+        evaluator_attacks: vec![boost],
+        ..Simulation::default()
+    }
+}
+
+fn crowds(criterion: &mut Criterion) {
+    let bandit = Schedule { policy: Policy::Thompson, ..Schedule::default() };
+    let cases = vec![
+        ("K = 3, trust by Equation 21", crowd(3, Rule::Mean, Some(TrustUpdate::Eq21))),
+        ("K = 3, relative trust", crowd(3, Rule::Mean, Some(TrustUpdate::Relative))),
+        ("K = 7, relative trust", crowd(7, Rule::Mean, Some(TrustUpdate::Relative))),
+        ("K = 7, median", crowd(7, Rule::Median, None)),
+        ("K = 3, Thompson sampling", Simulation { schedule: bandit, ..crowd(3, Rule::Mean, None) }),
+    ];
+    measure(criterion, "simulation/100 evaluators", cases);
+}
+
+criterion_group!(benches, paper, crowds);
 criterion_main!(benches);

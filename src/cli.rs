@@ -284,6 +284,18 @@ pub struct SimulateArguments {
     /// Weight of cost for evaluators
     #[arg(long)]
     pub beta_m: Option<f64>,
+    /// What the evaluators of a round agree on
+    #[arg(long)]
+    pub rule: Option<crate::settings::mechanism::Rule>,
+    /// Whom an evaluator is compared with
+    #[arg(long)]
+    pub deviation: Option<crate::settings::mechanism::Deviation>,
+    /// Which rounds are kept in rounds.parquet
+    #[arg(long)]
+    pub round_log: Option<crate::settings::RoundLog>,
+    /// Any setting of the section [simulation], in TOML: --set consensus.trust.update='"relative"'
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, toml::Value)>,
 }
 
 /// `poq import`.
@@ -394,6 +406,13 @@ fn parse_latency(text: &str) -> Result<(String, f64), String> {
     let (node, latency) = text.split_once('=').ok_or("write NODE=MS, e.g. my_model=12.5")?;
     let latency = latency.parse::<f64>().map_err(|error| format!("`{latency}` is not a number of ms: {error}"))?;
     Ok((node.to_owned(), latency))
+}
+
+/// `PATH=VALUE`; a value that is no TOML is a text.
+fn parse_setting(text: &str) -> Result<(String, toml::Value), String> {
+    let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, e.g. consensus.rule=median")?;
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+    Ok((path.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.trim().to_owned()))))
 }
 
 fn parse_k(text: &str) -> Result<crate::settings::EvaluatorsPerRound, String> {

@@ -40,3 +40,4 @@ pub mod digest;
 pub mod memory;
 pub mod output;
 pub mod store;
+pub mod suggest;

@@ -44,11 +44,13 @@ TABLES: dict[str, dict[str, str]] = {
     "rewards": {
         "node_type": "text!", "node": "text!", "avg_reward": "float", "stderr": "float", "ci_low": "float",
         "ci_high": "float", "expected_reward": "float", "z": "float", "avg_latency_ms": "float", "cost_norm": "float",
-        "jobs": "integer!",
+        "jobs": "integer!", "std_reward": "float", "reward_p05": "float", "reward_p50": "float", "reward_p95": "float",
+        "expected_std": "float", "strategy": "text!", "declared_cost": "float", "spent_cost": "float",
     },
+    "network": {"metric": "text!", "value": "float"},
     "rounds": {
-        "round": "integer!", "task_id": "text!", "model": "text!", "evaluators": "texts!", "consensus": "float",
-        "reward_inference": "float", "rewards_evaluators": "floats!",
+        "round": "integer!", "task_id": "text!", "model": "text!", "evaluators": "texts!", "reports": "floats!",
+        "consensus": "float", "reward_inference": "float", "rewards_evaluators": "floats!",
     },
     "metrics": {
         "task_id": "text!", "model": "text!", "f1": "float", "judge": "number", "prompt_tokens": "integer",

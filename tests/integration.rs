@@ -14,6 +14,8 @@ mod generation;
 mod import;
 #[path = "cases/invariants.rs"]
 mod invariants;
+#[path = "cases/mechanism.rs"]
+mod mechanism;
 #[path = "cases/pipeline.rs"]
 mod pipeline;
 #[path = "cases/real_models.rs"]

@@ -1,27 +1,37 @@
-//! `poq simulate`: scores and costs → `rewards.parquet` and `rounds.parquet`. Loads no model.
+//! `poq simulate`: scores and costs → `rewards.parquet`, `network.parquet` and `rounds.parquet`. Loads no model.
 
 use super::context::Context;
 use super::open_run::Run;
 use super::summary::StageSummary;
-use super::{lineage, profile, score};
+use super::{lineage, profile, score, tasks};
 use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
-use crate::settings::Simulation;
-use crate::simulate;
+use crate::settings::{RoundLog, Simulation};
+use crate::simulate::network::{Network, Tables};
+use crate::simulate::{self, Outcome, Watch};
 use crate::store::rows::{RewardRow, ScoreRow};
 use crate::store::run_record::StageRecord;
-use crate::store::table;
+use crate::store::stream::Writer;
+use crate::store::table::{self, Stamp};
 use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::sync::Mutex;
 
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &SimulateArguments) -> Result<ExitCode> {
     let mut run = Run::open(&arguments.stage.run)?;
+    let assignments = arguments.set.iter().map(|(path, value)| (path.as_str(), value));
+    let set = run.record.settings.simulation.with(assignments)?;
     run.override_settings(|settings| {
+        settings.simulation = set;
         let s = &mut settings.simulation;
         s.rounds = arguments.rounds.unwrap_or(s.rounds);
         s.replicates = arguments.replicates.unwrap_or(s.replicates);
         s.seed = arguments.seed.unwrap_or(s.seed);
         s.k = arguments.k.unwrap_or(s.k);
+        s.consensus.rule = arguments.rule.unwrap_or(s.consensus.rule);
+        s.deviation = arguments.deviation.unwrap_or(s.deviation);
+        s.round_log = arguments.round_log.unwrap_or(s.round_log);
         s.alpha_f = arguments.alpha_f.or(arguments.alpha).unwrap_or(s.alpha_f);
         s.alpha_m = arguments.alpha_m.or(arguments.alpha).unwrap_or(s.alpha_m);
         s.beta_f = arguments.beta_f.or(arguments.beta).unwrap_or(s.beta_f);
@@ -50,11 +60,12 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
             let rows = table::read::<RewardRow>(&rewards_path)?.len();
             return Ok(StageRecord { rows, computed_rows: 0, ..previous });
         }
-        let outcome =
-            simulate::run(&paid(run, score::read(run)?), &profile::read(run)?, &settings).with_context(|| {
-                format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display())
-            })?;
-        table::write(&rounds_path, &outcome.rounds, &stamp)?;
+        let network = network(run)?;
+        let hint = || format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display());
+        let outcome = watched(context, &network, &settings).with_context(hint)?;
+        context.check_quit()?;
+        write_rounds(&network, &settings, &rounds_path, &stamp)?;
+        table::write(&run.dir.table("network"), &outcome.network, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
         let details = [
             ("simulated_rounds".to_owned(), outcome.simulated_rounds.into()),
@@ -71,10 +82,52 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
     })
 }
 
+/// The network that the run's tables describe, evaluators that take no part left out.
+pub fn network(run: &Run) -> Result<Network> {
+    let scores = paid(run, score::read(run)?);
+    Network::from_rows(Tables { scores: &scores, profile: &profile::read(run)?, tasks: &tasks::read(run)? })
+}
+
+/// Simulates with progress; after Ctrl-C the outcome is not whole.
+fn watched(context: &Context, network: &Network, settings: &Simulation) -> Result<Outcome> {
+    let total = settings.rounds.saturating_mul(u64::from(settings.replicates));
+    let total = usize::try_from(total).unwrap_or(usize::MAX);
+    let progress = Mutex::new(context.printer.progress_of("simulate", total, "rounds"));
+    let advance = |rounds: u64| {
+        if let Ok(mut progress) = progress.lock() {
+            progress.advance(rounds as usize);
+        }
+    };
+    let stopped = || context.quit.requested();
+    let outcome = simulate::watched(network, settings, simulate::STEPS, Watch { advance: &advance, stopped: &stopped });
+    if let Ok(progress) = progress.into_inner() {
+        progress.finish();
+    }
+    outcome
+}
+
+/// Writes the log of rounds row by row, or takes away that of an earlier simulation where none is asked for.
+fn write_rounds(network: &Network, settings: &Simulation, path: &Path, stamp: &Stamp) -> Result<()> {
+    if settings.round_log == RoundLog::None {
+        return match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    let mut writer = Writer::create(path)?;
+    simulate::log_rounds(network, settings, |row| writer.push(row))?;
+    writer.finish(stamp)
+}
+
 /// The settings of the simulation. Where `--skip-missing` left out an evaluator, K shrinks to the pool that is left,
 /// with a warning; a K that the full pool could not honour is refused later, by name.
 fn effective(run: &Run) -> (Simulation, Option<String>) {
     let settings = run.record.settings.simulation.clone();
+    if settings.pool.is_some() {
+        return (settings, None);
+    }
     let (asked, pool) = (run.record.settings.scoring.evaluators.len(), run.evaluators().len());
     let (_, k) = settings.k.bounds();
     if k <= pool || k > asked || pool == 0 {

@@ -84,7 +84,13 @@ impl Printer {
     /// Progress over `total` rows: a bar on a terminal, a plain line now and then elsewhere.
     #[must_use]
     pub fn progress(&self, label: &str, total: usize) -> Progress {
-        Progress::new(label, total, self.terminal, self.quiet)
+        self.progress_of(label, total, "rows")
+    }
+
+    /// The same over something else than rows.
+    #[must_use]
+    pub fn progress_of(&self, label: &str, total: usize, unit: &'static str) -> Progress {
+        Progress::new(label, total, unit, self.terminal, self.quiet)
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 /// Time between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts rows and shows where the stage stands.
+/// Counts rows, or whatever the stage works on, and shows where it stands.
 pub struct Progress {
     label: String,
+    unit: &'static str,
     total: usize,
     done: usize,
     started: Instant,
@@ -24,12 +25,13 @@ enum Display {
 }
 
 impl Progress {
-    pub(super) fn new(label: &str, total: usize, terminal: bool, quiet: bool) -> Self {
+    pub(super) fn new(label: &str, total: usize, unit: &'static str, terminal: bool, quiet: bool) -> Self {
         let display = if quiet {
             Display::Silent
         } else if terminal {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
+            let template = format!("{{msg:<28}} {{wide_bar}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left");
+            let style = ProgressStyle::with_template(&template);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(label.to_owned());
             bar.enable_steady_tick(Duration::from_millis(250));
@@ -38,10 +40,10 @@ impl Progress {
             Display::Plain
         };
         let now = Instant::now();
-        Self { label: label.to_owned(), total, done: 0, started: now, spoken: now, display }
+        Self { label: label.to_owned(), unit, total, done: 0, started: now, spoken: now, display }
     }
 
-    /// Rows that are finished since the last call.
+    /// Rows, or whatever is counted, that are finished since the last call.
     pub fn advance(&mut self, rows: usize) {
         self.done += rows;
         match &self.display {
@@ -50,7 +52,8 @@ impl Progress {
                 self.spoken = Instant::now();
                 let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
                 let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
-                talk(&format!("{}: {}/{} rows, {rate:.1} rows/s, {left:.0} s left", self.label, self.done, self.total));
+                let Self { label, unit, total, done, .. } = self;
+                talk(&format!("{label}: {done}/{total} {unit}, {rate:.1} {unit}/s, {left:.0} s left"));
             }
             Display::Plain | Display::Silent => {}
         }

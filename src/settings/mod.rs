@@ -1,9 +1,12 @@
 //! The settings of an experiment: what `experiments/*.toml` may say, each field with its default and its reason.
 //! `run.json` stores them resolved; stage commands read them from there.
 
+pub mod mechanism;
 mod scoring;
+mod simulation;
 
 pub use scoring::{F1References, Scope, Scoring};
+pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};
 
 use crate::model::chat::Clock;
 use anyhow::{Context, Result, ensure};
@@ -171,78 +174,6 @@ impl Default for Profile {
     }
 }
 
-/// The mechanism (Equations 1 to 5) and its Monte Carlo (Algorithm 1).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Simulation {
-    /// Rounds per replicate.
-    pub rounds: u64,
-    /// Independent replicates, each with its own random stream.
-    pub replicates: u32,
-    /// Seed of all streams.
-    pub seed: u64,
-    /// K, the evaluators drawn per round.
-    pub k: EvaluatorsPerRound,
-    /// Weight of quality for inference nodes (Equation 2).
-    pub alpha_f: f64,
-    /// Weight of cost for inference nodes.
-    pub beta_f: f64,
-    /// Weight of closeness for evaluators (Equation 5).
-    pub alpha_m: f64,
-    /// Weight of cost for evaluators.
-    pub beta_m: f64,
-}
-
-impl Default for Simulation {
-    fn default() -> Self {
-        Self {
-            rounds: 5000,
-            replicates: 20,
-            seed: 42,
-            k: EvaluatorsPerRound::Fixed(3),
-            alpha_f: 1.0,
-            beta_f: 0.3,
-            alpha_m: 1.0,
-            beta_m: 0.3,
-        }
-    }
-}
-
-/// K: a number, or a range from which it is drawn uniformly each round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum EvaluatorsPerRound {
-    /// The same K every round.
-    Fixed(usize),
-    /// K uniform on `min..=max`.
-    Range {
-        /// Smallest K.
-        min: usize,
-        /// Largest K.
-        max: usize,
-    },
-}
-
-impl EvaluatorsPerRound {
-    /// The same, with no K above the size of a pool.
-    #[must_use]
-    pub fn at_most(self, pool: usize) -> Self {
-        match self {
-            Self::Fixed(k) => Self::Fixed(k.min(pool)),
-            Self::Range { min, max } => Self::Range { min: min.min(pool), max: max.min(pool) },
-        }
-    }
-
-    /// Smallest and largest K.
-    #[must_use]
-    pub fn bounds(self) -> (usize, usize) {
-        match self {
-            Self::Fixed(k) => (k, k),
-            Self::Range { min, max } => (min, max),
-        }
-    }
-}
-
 impl Settings {
     /// Settings that ask for nothing: every section at its default.
     #[must_use]
@@ -263,7 +194,12 @@ impl Settings {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment file `{}`", path.display()))?;
         let invalid = || format!("`{}` is not a valid experiment", path.display());
-        let settings: Self = toml::from_str(&text).with_context(invalid)?;
+        let settings: Self = toml::from_str(&text)
+            .map_err(|error| match crate::suggest::hint(error.message()) {
+                Some(hint) => anyhow::anyhow!("{error}hint: {hint}"),
+                None => anyhow::Error::from(error),
+            })
+            .with_context(invalid)?;
         settings.check().with_context(|| format!("`{}` cannot be run", path.display()))?;
         let passed = toml::from_str(&text).with_context(invalid)?;
         Ok(Experiment { settings, passed })
@@ -330,25 +266,6 @@ impl Profile {
             ensure!(
                 latency.is_finite() && *latency > 0.0,
                 "`profile.given_latency_ms.{node}` must be a positive number of ms; it is {latency}"
-            );
-        }
-        Ok(())
-    }
-}
-
-impl Simulation {
-    /// Refuses coefficients and counts that have no meaning.
-    pub fn check(&self) -> Result<()> {
-        ensure!(self.rounds > 0, "`simulation.rounds` must be at least 1: zero rounds pay nobody");
-        ensure!(self.replicates > 0, "`simulation.replicates` must be at least 1");
-        let (min, max) = self.k.bounds();
-        ensure!(min >= 1 && min <= max, "`simulation.k` must be at least 1 and its `min` at most its `max`");
-        let coefficients =
-            [("alpha_f", self.alpha_f), ("beta_f", self.beta_f), ("alpha_m", self.alpha_m), ("beta_m", self.beta_m)];
-        for (name, value) in coefficients {
-            ensure!(
-                value.is_finite() && value >= 0.0,
-                "`simulation.{name}` must be a finite number of at least 0; it is {value}"
             );
         }
         Ok(())

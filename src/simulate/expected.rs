@@ -1,181 +1,206 @@
-//! The closed form: what the simulation converges to, without simulating. Rounds are independent and alike, so the
-//! mean per job tends to E[sum per round] / E[jobs per round], a ratio of expectations and not a mean of ratios:
-//! a record counts for a node as often as it gives that node a job.
+//! The closed form: what the simulation converges to, without simulating. Rounds are independent and alike, so the mean
+//! per job tends to E[sum per round] / E[jobs per round], a ratio of expectations and not a mean of ratios: a record counts
+//! for a node as often as it gives that node a job. Variances follow in the same way.
 
-use crate::settings::EvaluatorsPerRound;
-use crate::simulate::consensus;
-use crate::simulate::subsets::{SubsetLaw, binomial, for_each_subset};
-use crate::simulate::table::ScoreTable;
+use crate::settings::Simulation;
+use crate::settings::mechanism::{Rule, Shape};
+use crate::simulate::mechanism::{Mechanism, Settled};
+use crate::simulate::outcomes::for_each_mix;
+use crate::simulate::strategy::{Branch, Report};
+use crate::simulate::tally::deviation;
+use rayon::prelude::*;
 
-/// Evaluator scores that the enumeration of subsets may look at: a few seconds' worth.
-const STEPS: f64 = 1e9;
+/// Mean and standard deviation of a node's reward per job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation; none where only the mean is tractable.
+    pub deviation: Option<f64>,
+}
 
-/// Exact means per job; none for a node that can never have one.
+/// What each node can expect; none for a node that never has a job, and for those whose expectation takes too long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    /// Mean quality Q of each inference node.
-    pub quality: Vec<Option<f64>>,
-    /// Mean deviation d of each evaluator; none for all of them when the pool has too many subsets to enumerate.
-    pub deviation: Vec<Option<f64>>,
-    /// Whether the deviations were given up for that reason.
-    pub too_many_subsets: bool,
-}
-
-/// Expectation of one sum and of its jobs, per round, up to a common factor.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ratio {
-    sum: f64,
-    jobs: f64,
-}
-
-impl Ratio {
-    fn add(&mut self, value: f64, probability: f64) {
-        self.sum += probability * value;
-        self.jobs += probability;
-    }
-
-    fn value(self) -> Option<f64> {
-        (self.jobs > 0.0).then(|| self.sum / self.jobs)
-    }
+    /// Inference nodes.
+    pub models: Vec<Option<Moment>>,
+    /// Evaluators.
+    pub evaluators: Vec<Option<Moment>>,
+    /// Why something is missing here, if it is.
+    pub missing: Option<Missing>,
 }
 
 impl Expected {
-    /// Sums over every record, inference node and subset of evaluators. K is at least 1 and at most the pool.
-    ///
-    /// With p of the pool's M evaluators present in a cell, the drawn ones that have a score form a subset T of these
-    /// p; given its size, every T is equally likely. Quality needs no subsets: its mean is that of the p scores,
-    /// unless T is empty. Deviations need all of them.
+    /// The mean of every node, inference nodes first.
+    pub fn means(&self) -> impl Iterator<Item = Option<f64>> {
+        self.models.iter().chain(&self.evaluators).map(|moment| moment.map(|moment| moment.mean))
+    }
+}
+
+/// Why there is no closed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Rounds depend on those before them.
+    Memory,
+    /// Too many outcomes to weigh.
+    Outcomes,
+}
+
+/// Sums over outcomes of probability, reward and squared reward, by node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    models: Vec<[f64; 3]>,
+    evaluators: Vec<[f64; 3]>,
+}
+
+impl Moments {
+    /// Nothing weighed yet.
     #[must_use]
-    pub fn of(table: &ScoreTable, k: EvaluatorsPerRound) -> Self {
-        let law = SubsetLaw::new(table.evaluators(), k);
-        let all: Vec<usize> = (0..table.evaluators()).collect();
-        let too_many_subsets = steps(table, &law, &all) > STEPS;
-        let mut quality = vec![Ratio::default(); table.models()];
-        let mut deviation = vec![Ratio::default(); table.evaluators()];
-        for cell in 0..table.cells() {
-            let present: Vec<(usize, f64)> = table.present(cell, &all).collect();
-            let Some(mean) = consensus::mean(present.iter().map(|(_, score)| *score)) else { continue };
-            let (_, model) = table.task_and_model(cell);
-            quality[model].add(consensus::quality(mean), 1.0 - law.none_of(present.len()));
-            if !too_many_subsets {
-                add_deviations(&mut deviation, &present, &law);
-            }
+    pub fn empty(mechanism: &Mechanism) -> Self {
+        Self {
+            models: vec![[0.0; 3]; mechanism.network.models.len()],
+            evaluators: vec![[0.0; 3]; mechanism.network.evaluators.len()],
         }
-        let values = |ratios: Vec<Ratio>| ratios.into_iter().map(Ratio::value).collect();
-        Self { quality: values(quality), deviation: values(deviation), too_many_subsets }
+    }
+
+    /// One outcome of an inference node and its probability, up to a factor that all outcomes have in common.
+    #[inline]
+    pub fn add(&mut self, model: usize, settled: &Settled, probability: f64) {
+        if settled.is_void() {
+            return;
+        }
+        let weigh = |into: &mut [f64; 3], reward: f64| {
+            into[0] += probability;
+            into[1] += probability * reward;
+            into[2] += probability * reward * reward;
+        };
+        weigh(&mut self.models[model], settled.reward);
+        for (&evaluator, &reward) in settled.evaluators.iter().zip(&settled.rewards) {
+            weigh(&mut self.evaluators[evaluator], reward);
+        }
+    }
+
+    fn merge(mut self, other: &Self) -> Self {
+        let both = self.models.iter_mut().zip(&other.models);
+        for (into, from) in both.chain(self.evaluators.iter_mut().zip(&other.evaluators)) {
+            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+        }
+        self
+    }
+
+    /// The means and standard deviations per job.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        let of = |sums: &[[f64; 3]]| {
+            let moment = |&[weight, sum, squares]: &[f64; 3]| {
+                (weight > 0.0).then(|| {
+                    let mean = sum / weight;
+                    Moment { mean, deviation: Some(deviation(squares / weight, mean)) }
+                })
+            };
+            sums.iter().map(moment).collect()
+        };
+        Expected { models: of(&self.models), evaluators: of(&self.evaluators), missing: None }
     }
 }
 
-fn add_deviations(deviation: &mut [Ratio], present: &[(usize, f64)], law: &SubsetLaw) {
-    for size in 1..=present.len() {
-        let probability = law.exactly(size, present.len());
-        if probability == 0.0 {
-            continue;
-        }
-        for_each_subset(present.len(), size, |subset| {
-            let members = subset.iter().map(|&i| present[i]);
-            let mean = consensus::mean(members.clone().map(|(_, score)| score))
-                .expect("a subset of at least one has a mean; this is a bug");
-            for (evaluator, score) in members {
-                deviation[evaluator].add(consensus::deviation(score, mean), probability);
-            }
-        });
+/// Expectations of a configuration without memory, whose outcomes are too many to keep, by weighing every one of them as
+/// long as that takes no more than `steps` scores; the means of inference nodes alone where it would and they are simple.
+#[must_use]
+pub fn enumerate(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Expected {
+    if outcomes_to_weigh(mechanism) > steps {
+        return means_alone(mechanism, settings);
     }
+    let (tasks, models) = (mechanism.network.table.tasks(), mechanism.network.models.len());
+    // Blocks of records that do not depend on the number of threads, merged in their order.
+    let block = tasks.div_ceil(64).max(1);
+    let blocks: Vec<Moments> = (0..tasks.div_ceil(block))
+        .into_par_iter()
+        .map(|i| {
+            let mut moments = Moments::empty(mechanism);
+            let mut settled = Settled::default();
+            let mut members = Vec::new();
+            for task in i * block..((i + 1) * block).min(tasks) {
+                for model in 0..models {
+                    for (branch, act) in mechanism.strategies.models[model].branches.iter().enumerate() {
+                        mechanism.law.for_each(|subset, probability| {
+                            for_each_mix(mechanism, subset, &mut members, |members, share| {
+                                let round = (task, model, branch);
+                                mechanism.settle(round, members, &mechanism.stakes, 1.0, &mut settled);
+                                moments.add(model, &settled, act.probability * probability * share);
+                            });
+                        });
+                    }
+                }
+            }
+            moments
+        })
+        .collect();
+    blocks.iter().fold(Moments::empty(mechanism), Moments::merge).expected()
 }
 
-/// Scores that [`add_deviations`] would look at over all cells.
-fn steps(table: &ScoreTable, law: &SubsetLaw, all: &[usize]) -> f64 {
-    let mut cells_with = vec![0.0; all.len() + 1];
-    (0..table.cells()).for_each(|cell| cells_with[table.present(cell, all).count()] += 1.0);
-    let per_cell = |present: usize| -> f64 {
-        let possible = (1..=present).filter(|&size| law.exactly(size, present) > 0.0);
-        possible.map(|size| binomial(present, size) * size as f64).sum()
+/// Scores that [`enumerate`] would look at.
+fn outcomes_to_weigh(mechanism: &Mechanism) -> f64 {
+    let cells: f64 = mechanism.strategies.models.iter().map(|node| node.branches.len() as f64).sum::<f64>()
+        * mechanism.network.table.tasks() as f64;
+    // Sum over subsets of the product of branches: elementary symmetric polynomials of the numbers of branches.
+    let (k_min, k_max) = mechanism.law.k();
+    let mut symmetric = vec![0.0; k_max + 1];
+    symmetric[0] = 1.0;
+    for node in &mechanism.strategies.evaluators {
+        for k in (1..=k_max).rev() {
+            symmetric[k] += symmetric[k - 1] * node.branches.len() as f64;
+        }
+    }
+    cells * (k_min..=k_max).map(|k| symmetric[k] * k as f64).sum::<f64>()
+}
+
+/// Under the mean with equal weights, a linear reward and reports that do not depend on each other, the expected quality of
+/// a cell is the mean of its evaluators' expected reports, whatever K is: inference nodes need no subsets.
+fn means_alone(mechanism: &Mechanism, settings: &Simulation) -> Expected {
+    let network = mechanism.network;
+    let nothing = Expected {
+        models: vec![None; network.models.len()],
+        evaluators: vec![None; network.evaluators.len()],
+        missing: Some(Missing::Outcomes),
     };
-    cells_with.iter().enumerate().filter(|&(_, &cells)| cells > 0.0).map(|(p, cells)| cells * per_cell(p)).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simulate::tests::random_table;
-
-    fn assert_close(a: f64, b: f64) {
-        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    let equal_weights = mechanism.stakes.iter().all(|stake| (stake - mechanism.stakes[0]).abs() < f64::EPSILON);
+    // Who copies depends on the others; who looks only at times is at times there where it has no score.
+    let depends = mechanism.strategies.evaluators.iter().any(|node| {
+        let looks = |branch: &Branch<Report>| branch.action.looks();
+        node.branches.iter().any(|branch| matches!(branch.action, Report::Copy(_)))
+            || node.branches.iter().any(looks) && !node.branches.iter().all(looks)
+    });
+    let simple = settings.consensus.rule == Rule::Mean && equal_weights && settings.rewards.shape != Shape::Threshold;
+    if !simple || depends {
+        return nothing;
     }
-
-    fn assert_all_close(a: &[Option<f64>], b: &[Option<f64>]) {
-        for (a, b) in a.iter().zip(b) {
-            match (a, b) {
-                (Some(a), Some(b)) => assert_close(*a, *b),
-                (a, b) => assert_eq!(a, b),
-            }
-        }
-    }
-
-    /// Every K, record, node and bit pattern of the pool, each weighted by its own probability.
-    fn brute_force(table: &ScoreTable, k: EvaluatorsPerRound) -> Expected {
-        let (k_min, k_max) = k.bounds();
-        let mut quality = vec![Ratio::default(); table.models()];
-        let mut deviation = vec![Ratio::default(); table.evaluators()];
-        for k in k_min..=k_max {
-            let subsets: Vec<u32> = (0_u32..1 << table.evaluators()).filter(|s| s.count_ones() as usize == k).collect();
-            for cell in 0..table.cells() {
-                for bits in &subsets {
-                    let drawn: Vec<usize> = (0..table.evaluators()).filter(|m| bits >> m & 1 == 1).collect();
-                    let scores: Vec<(usize, f64)> = table.present(cell, &drawn).collect();
-                    let probability = 1.0 / subsets.len() as f64;
-                    let sum: f64 = scores.iter().map(|(_, e)| e).sum();
-                    let mean = sum / scores.len() as f64;
-                    for &(evaluator, e) in &scores {
-                        deviation[evaluator].add((e - mean).abs() / 10.0, probability);
-                    }
-                    if !scores.is_empty() {
-                        quality[table.task_and_model(cell).1].add(mean / 10.0, probability);
-                    }
+    let table = &network.table;
+    let mean_of = |model: usize| {
+        let (mut weight, mut sum) = (0.0, 0.0);
+        for task in 0..table.tasks() {
+            for act in &mechanism.strategies.models[model].branches {
+                let judged = table.cell(task, act.action);
+                let expected_report = |evaluator: usize| {
+                    let honest = table.score(judged, evaluator);
+                    let branches = &mechanism.strategies.evaluators[evaluator].branches;
+                    branches.iter().map(|branch| branch.probability * branch.action.of(honest, model)).sum::<f64>()
+                };
+                let reports: Vec<f64> =
+                    (0..table.evaluators()).map(expected_report).filter(|report| !report.is_nan()).collect();
+                if reports.is_empty() {
+                    continue;
                 }
+                let quality = match &network.quality {
+                    Some(quality) if !quality[judged].is_nan() => quality[judged],
+                    _ => reports.iter().sum::<f64>() / reports.len() as f64 / 10.0,
+                };
+                let probability = act.probability * (1.0 - mechanism.law.none_of(reports.len()));
+                weight += probability;
+                sum += probability * mechanism.prices.inference(task, model, quality, 1.0, act.caught);
             }
         }
-        let values = |ratios: Vec<Ratio>| ratios.into_iter().map(Ratio::value).collect();
-        Expected { quality: values(quality), deviation: values(deviation), too_many_subsets: false }
-    }
-
-    #[test]
-    fn agrees_with_brute_force_on_tiny_pools() {
-        for (seed, evaluators, missing) in [(1, 1, 0), (2, 3, 0), (3, 4, 30), (4, 5, 60), (5, 3, 95)] {
-            let table = random_table(seed, (4, 3, evaluators), missing);
-            for min in 1..=evaluators {
-                for max in min..=evaluators {
-                    let k = EvaluatorsPerRound::Range { min, max };
-                    let (closed, brute) = (Expected::of(&table, k), brute_force(&table, k));
-                    assert_all_close(&closed.quality, &brute.quality);
-                    assert_all_close(&closed.deviation, &brute.deviation);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn one_pair_of_evaluators_by_hand() {
-        let mut table = ScoreTable::new(2, 1, 2);
-        table.set(0, 0, 0, 2.0);
-        table.set(0, 0, 1, 6.0);
-        table.set(1, 0, 0, 10.0);
-        let expected = Expected::of(&table, EvaluatorsPerRound::Fixed(2));
-        assert_all_close(&expected.quality, &[Some(0.7)]);
-        assert_all_close(&expected.deviation, &[Some(0.1), Some(0.2)]);
-        // With K = 1 the second record pays only when its one scorer is drawn: weights 1 and 1/2.
-        let expected = Expected::of(&table, EvaluatorsPerRound::Fixed(1));
-        assert_all_close(&expected.quality, &[Some((0.4 + 0.5 * 1.0) / 1.5)]);
-        assert_all_close(&expected.deviation, &[Some(0.0), Some(0.0)]);
-    }
-
-    #[test]
-    fn too_many_subsets_leave_the_qualities() {
-        let table = random_table(6, (3, 2, 60), 0);
-        let expected = Expected::of(&table, EvaluatorsPerRound::Fixed(30));
-        assert!(expected.too_many_subsets && expected.deviation.iter().all(Option::is_none));
-        assert!(expected.quality.iter().all(Option::is_some));
-        let whole_pool = Expected::of(&table, EvaluatorsPerRound::Fixed(60));
-        assert!(whole_pool.deviation.iter().all(Option::is_some), "one subset per cell is not too many");
-    }
+        (weight > 0.0).then(|| Moment { mean: sum / weight, deviation: None })
+    };
+    Expected { models: (0..network.models.len()).map(mean_of).collect(), ..nothing }
 }

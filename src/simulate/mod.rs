@@ -1,74 +1,103 @@
-//! Proof of Quality, Algorithm 1: many rounds that draw a record, an inference node and K evaluators, and pay them.
-//! Scores and costs in, rewards and rounds out; no file is read, nothing is printed and no model is loaded.
-//! Rows -> `network` -> `round` (draws) -> `tally` (sums of a replicate) -> `statistics`, beside `expected`.
+//! Proof of Quality, Algorithm 1, as the paper has it and beyond: many rounds that draw a record, an inference node and K
+//! evaluators, and pay them. Scores and costs in, rewards and rounds out; no file is read, nothing is printed and no model
+//! is loaded.
+//!
+//! Rows → `network` (→ `pool`) → `mechanism` (who does what: `strategy`; how a round is settled: `consensus`, `reward`) →
+//! `play`: outcomes counted (`outcomes`) or rounds played (`player`) → `tally`, beside the closed form (`expected`) →
+//! `outcome` (rows).
 
 pub mod consensus;
+pub mod costs;
+pub mod distribution;
 pub mod expected;
+pub mod mechanism;
 pub mod network;
+pub mod outcomes;
+pub mod player;
+pub mod pool;
 pub mod reward;
 pub mod rng;
 pub mod round;
+pub mod schedule;
 pub mod statistics;
+pub mod strategy;
+pub mod subsets;
 pub mod table;
 pub mod tally;
+pub mod trust;
 
+mod log;
 mod outcome;
-mod subsets;
+mod play;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+pub use log::log_rounds;
+pub use outcome::Outcome;
+pub use play::Watch;
 
 use crate::settings::Simulation;
-use crate::store::rows::{ProfileRow, RewardRow, RoundRow, ScoreRow};
-use anyhow::{Result, ensure};
-use network::Network;
-use rayon::prelude::*;
-use rng::Stream;
-use round::Rounds;
-use tally::Replicate;
+use crate::store::rows::{ProfileRow, ScoreRow};
+use anyhow::Result;
+use mechanism::Mechanism;
+use network::{Network, Tables};
+use std::borrow::Cow;
 
-/// Rounds of the first replicate that are kept as rows, so that a long simulation does not fill the memory.
+/// Rounds of the first replicate that are kept as rows where only a sample is asked for.
 pub const KEPT_ROUNDS: u64 = 100_000;
 
-/// What the simulation leaves behind.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// One row per node: inference nodes, then evaluators, each in the order of the profile.
-    pub rewards: Vec<RewardRow>,
-    /// Rounds of the first replicate (number 0) only, at most [`KEPT_ROUNDS`]: the other replicates are their likes.
-    pub rounds: Vec<RoundRow>,
-    /// What a reader of the rewards should know.
-    pub warnings: Vec<String>,
-    /// Rounds over all replicates.
-    pub simulated_rounds: u64,
-    /// Rounds over all replicates that paid nobody, because no drawn evaluator had a score.
-    pub void_rounds: u64,
-    /// Draws over all replicates of an evaluator that had no score and was left out of its round.
-    pub skipped_evaluators: u64,
+/// Scores that the closed form may look at where outcomes are too many to keep: some seconds' worth.
+pub const STEPS: f64 = 2e8;
+
+/// Simulates tables of a run.
+pub fn run(scores: &[ScoreRow], profile: &[ProfileRow], settings: &Simulation) -> Result<Outcome> {
+    simulate(&Network::from_rows(Tables { scores, profile, tasks: &[] })?, settings, STEPS)
 }
 
-/// Simulates `settings.replicates` times `settings.rounds` rounds and compares the mean rewards with the closed form.
+/// Simulates `settings.replicates` times `settings.rounds` rounds and compares the mean rewards with the closed form, which
+/// may look at `steps` scores.
 ///
-/// Each round draws record i uniformly from all records in `scores`, inference node f uniformly, and K evaluators
-/// without replacement; evaluators without a score for (i, f) are left out, so that K shrinks. Jobs of an inference
-/// node are the rounds that drew it and paid; jobs of an evaluator those that drew it and for which it had a score.
-/// The cost of a node is `cost_norm` of its first row in `profile`, whatever batch sizes follow.
+/// Each round draws record i uniformly from all records, inference node f uniformly (or as the scheduler says), and K
+/// evaluators without replacement; evaluators without a score for (i, f) are left out, so that K shrinks. Jobs of an
+/// inference node are the rounds that drew it and paid; jobs of an evaluator those that drew it and in which it reported.
 ///
-/// The result depends on rows and settings alone: each replicate has its own random stream, and replicates are summed
-/// in their order, so the number of threads changes nothing.
-pub fn run(scores: &[ScoreRow], profile: &[ProfileRow], settings: &Simulation) -> Result<Outcome> {
-    settings.check()?;
-    let network = Network::from_rows(scores, profile)?;
-    let (_, k_max) = settings.k.bounds();
-    let pool = network.evaluators.len();
-    ensure!(
-        k_max <= pool,
-        "`simulation.k` asks for {k_max} evaluators per round, but the pool has {pool}: lower `k` or add evaluators"
-    );
+/// The result depends on network and settings alone: every block of rounds has its own random stream, and sums are formed
+/// in the order of blocks, so the number of threads changes nothing.
+pub fn simulate(network: &Network, settings: &Simulation, steps: f64) -> Result<Outcome> {
+    watched(network, settings, steps, Watch::NOBODY)
+}
 
-    let rounds = |replicate| Rounds::new(&network.table, settings.k, Stream::new(settings.seed, replicate));
-    let replicates: Vec<Replicate> = (0..settings.replicates)
-        .into_par_iter()
-        .map(|replicate| Replicate::play(&network.table, rounds(replicate), settings.rounds))
-        .collect();
-    Ok(outcome::assemble(&network, settings, &replicates, rounds(0)))
+/// As [`simulate`], while somebody watches. Stopped, it comes back early with an outcome of fewer rounds than it says: who
+/// asked for a stop throws it away.
+pub fn watched(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Outcome> {
+    settings.check()?;
+    let network = played(network, settings)?;
+    let mechanism = Mechanism::new(&network, settings)?;
+    let expected = play::Expectation::of(&mechanism, settings, steps);
+    let played = play::play(&mechanism, settings, &expected, watch);
+    let honest = if settings.is_honest() { None } else { Some(honest_rewards(&network, settings, steps, watch)?) };
+    Ok(outcome::assemble(&mechanism, settings, &played, &expected.closed, honest.as_deref()))
+}
+
+/// What every node would earn on average if nobody were dishonest: in closed form, or by simulation where there is none.
+fn honest_rewards(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Vec<Option<f64>>> {
+    let settings = settings.honest();
+    let mechanism = Mechanism::new(network, &settings)?;
+    let expected = play::Expectation::of(&mechanism, &settings, steps);
+    let closed: Vec<Option<f64>> = expected.closed.means().collect();
+    if expected.closed.missing.is_none() {
+        return Ok(closed);
+    }
+    // Its rounds are not among those that were asked for.
+    let unseen = Watch { advance: &|_| {}, ..watch };
+    let simulated = outcome::mean_rewards(&mechanism, &play::play(&mechanism, &settings, &expected, unseen));
+    Ok(closed.into_iter().zip(simulated).map(|(closed, simulated)| closed.or(simulated)).collect())
+}
+
+/// The network with the pool that the settings ask for.
+fn played<'a>(network: &'a Network, settings: &Simulation) -> Result<Cow<'a, Network>> {
+    Ok(match &settings.pool {
+        Some(pool) => Cow::Owned(pool::synthesize(network, pool)?),
+        None => Cow::Borrowed(network),
+    })
 }

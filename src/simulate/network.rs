@@ -2,7 +2,7 @@
 //! scored what. Everything that could be wrong with the tables is refused here, so that the rounds need not look.
 
 use crate::simulate::table::ScoreTable;
-use crate::store::rows::{ProfileRow, ScoreRow};
+use crate::store::rows::{ProfileRow, ScoreRow, TaskRow};
 use anyhow::{Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +16,38 @@ pub struct Node {
     pub key: String,
     /// Mean latency per sample, in ms; none when nobody knows it.
     pub latency_ms: Option<f64>,
-    /// C in [0, 1].
+    /// C in [0, 1], of the profile.
     pub cost: f64,
+    /// The key of the real node that it is modelled on; its own, unless it is synthetic.
+    pub template: String,
+}
+
+impl Node {
+    /// A real node.
+    #[must_use]
+    pub fn new(key: &str, latency_ms: Option<f64>, cost: f64) -> Self {
+        Self { key: key.to_owned(), latency_ms, cost, template: key.to_owned() }
+    }
+}
+
+/// What consensus is held against and nobody is paid by: a metric that needs the reference, or a judge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxy {
+    /// `f1` or `judge`.
+    pub name: &'static str,
+    /// Values in [0, 10] by cell of the table; NaN where there is none.
+    pub values: Vec<f64>,
+}
+
+/// The tables a network is read from.
+#[derive(Debug, Clone, Copy)]
+pub struct Tables<'a> {
+    /// `scores`, metrics included.
+    pub scores: &'a [ScoreRow],
+    /// `profile`.
+    pub profile: &'a [ProfileRow],
+    /// `tasks`; may be empty where task types do not matter.
+    pub tasks: &'a [TaskRow],
 }
 
 /// Everything a round draws from.
@@ -25,18 +55,24 @@ pub struct Node {
 pub struct Network {
     /// Keys of the records, in order of first appearance in the scores.
     pub tasks: Vec<String>,
+    /// Task type of each record; empty where nobody said.
+    pub task_types: Vec<String>,
     /// Inference nodes, in the order of the profile.
     pub models: Vec<Node>,
     /// Evaluators, in the order of the profile.
     pub evaluators: Vec<Node>,
     /// Normalized scores.
     pub table: ScoreTable,
+    /// What consensus can be held against.
+    pub proxies: Vec<Proxy>,
+    /// A quality in [0, 1] by cell that is paid for in place of the consensus, where it is a number.
+    pub quality: Option<Vec<f64>>,
 }
 
 impl Network {
     /// Joins scores and profile. A node may have several profile rows (one per batch size): the first one is its cost.
     /// Every record counts, also one that no evaluator could score.
-    pub fn from_rows(scores: &[ScoreRow], profile: &[ProfileRow]) -> Result<Self> {
+    pub fn from_rows(Tables { scores, profile, tasks: task_rows }: Tables) -> Result<Self> {
         let models = nodes(profile, "inference")?;
         let evaluators = nodes(profile, "evaluator")?;
         let model_index = index(models.iter().map(|node| node.key.as_str()));
@@ -54,10 +90,14 @@ impl Network {
             });
         }
         let mut table = ScoreTable::new(tasks.len(), models.len(), evaluators.len());
+        let mut f1 = vec![f64::NAN; table.cells()];
         let mut seen = HashSet::new();
         for row in scores {
-            let Some(&evaluator) = evaluator_index.get(row.scorer.as_str()) else { continue };
             let (task, model) = (task_index[row.task_id.as_str()], model_index[row.model.as_str()]);
+            if row.scorer == crate::score::F1 {
+                f1[table.cell(task, model)] = row.normalized.unwrap_or(f64::NAN);
+            }
+            let Some(&evaluator) = evaluator_index.get(row.scorer.as_str()) else { continue };
             ensure!(
                 seen.insert((task, model, evaluator)),
                 "the scores hold two rows for task `{}`, model `{}` and scorer `{}`: run `poq score` again",
@@ -76,7 +116,27 @@ impl Network {
                 table.set(task, model, evaluator, score);
             }
         }
-        Ok(Self { tasks, models, evaluators, table })
+        let types: HashMap<&str, &str> =
+            task_rows.iter().map(|task| (task.task_id.as_str(), task.task_type.as_str())).collect();
+        let type_of = |task: &String| types.get(task.as_str()).copied().unwrap_or_default().to_owned();
+        let task_types = tasks.iter().map(type_of).collect();
+        let proxies = if f1.iter().all(|value| value.is_nan()) {
+            Vec::new()
+        } else {
+            vec![Proxy { name: crate::score::F1, values: f1 }]
+        };
+        Ok(Self { tasks, task_types, models, evaluators, table, proxies, quality: None })
+    }
+
+    /// Pays inference nodes for a quality in [0, 1] known by (record, node) in place of the consensus; pairs without one
+    /// are still paid by consensus.
+    pub fn pay_for(&mut self, quality: &HashMap<(String, String), f64>) {
+        let of_cell = |cell| {
+            let (task, model) = self.table.task_and_model(cell);
+            let key = (self.tasks[task].clone(), self.models[model].key.clone());
+            quality.get(&key).copied().unwrap_or(f64::NAN)
+        };
+        self.quality = Some((0..self.table.cells()).map(of_cell).collect());
     }
 }
 
@@ -93,7 +153,7 @@ fn nodes(profile: &[ProfileRow], node_type: &str) -> Result<Vec<Node>> {
             row.node,
             row.cost_norm
         );
-        nodes.push(Node { key: row.node.clone(), latency_ms: row.latency_ms_mean, cost: row.cost_norm });
+        nodes.push(Node::new(&row.node, row.latency_ms_mean, row.cost_norm));
     }
     ensure!(!nodes.is_empty(), "the profile holds no {node_type} node: run `poq profile`");
     Ok(nodes)
@@ -148,16 +208,27 @@ mod tests {
         ]
     }
 
+    fn network(scores: &[ScoreRow], profile: &[ProfileRow]) -> Result<Network> {
+        Network::from_rows(Tables {
+            scores,
+            profile,
+            tasks: &[TaskRow { task_type: "summarization".into(), ..samples::task("a") }],
+        })
+    }
+
     fn error(scores: &[ScoreRow], profile: &[ProfileRow]) -> String {
-        Network::from_rows(scores, profile).expect_err("the tables are wrong").to_string()
+        network(scores, profile).expect_err("the tables are wrong").to_string()
     }
 
     #[test]
     fn joins_scores_and_costs() {
         let mut profile = profile();
         profile.push(ProfileRow { batch_size: 8, ..profile_row("evaluator", "m0", 0.75) });
-        let network = Network::from_rows(&scores(), &profile).expect("sound tables");
+        let network = network(&scores(), &profile).expect("sound tables");
         assert_eq!(network.tasks, ["b", "a", "c"], "in order of first appearance, unscored records included");
+        assert_eq!(network.task_types, ["", "summarization", ""]);
+        let f1: Vec<Option<f64>> = network.proxies[0].values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
+        assert_eq!(f1, [None, Some(9.0), None, None, None, None]);
         assert_eq!(network.evaluators.len(), 1);
         assert!((network.evaluators[0].cost - 0.25).abs() < 1e-15, "the first row is the cost");
         let scores: Vec<_> = (0..network.table.cells()).flat_map(|cell| network.table.present(cell, &[0])).collect();

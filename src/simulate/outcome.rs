@@ -1,68 +1,147 @@
-//! Sums become rows: rewards priced from the replicates' tallies and the closed form, the first replicate's rounds
-//! played again one by one, and what there is to warn about.
+//! Sums become rows: what every node earned beside the closed form, figures of the network, and what there is to warn about.
 
-use crate::settings::Simulation;
-use crate::simulate::expected::Expected;
-use crate::simulate::network::{Network, Node};
-use crate::simulate::round::{Draw, Rounds};
-use crate::simulate::statistics::{mean_per_job, t_95};
-use crate::simulate::tally::{Replicate, Tally};
-use crate::simulate::{KEPT_ROUNDS, Outcome, consensus, reward};
-use crate::store::rows::{RewardRow, RoundRow};
+use crate::settings::mechanism::Policy;
+use crate::settings::{RoundLog, Simulation};
+use crate::simulate::KEPT_ROUNDS;
+use crate::simulate::expected::{Expected, Missing, Moment};
+use crate::simulate::mechanism::Mechanism;
+use crate::simulate::network::Node;
+use crate::simulate::play::Played;
+use crate::simulate::statistics::{kendall, mean_per_job, t_95};
+use crate::simulate::strategy::{Branch, HONEST};
+use crate::simulate::tally::{Agreement, Tally};
+use crate::store::rows::{NetworkRow, RewardRow};
 
-/// Builds the outcome; `rounds` is the sequence of the first replicate, from its start.
-pub fn assemble(network: &Network, settings: &Simulation, replicates: &[Replicate], rounds: Rounds) -> Outcome {
-    let expected = Expected::of(&network.table, settings.k);
+/// A difference from the closed form of more standard errors than this is no chance.
+const ALARM: f64 = 5.0;
+
+/// What the simulation leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// One row per node: inference nodes, then evaluators, each in the order of the profile.
+    pub rewards: Vec<RewardRow>,
+    /// Figures that belong to no node.
+    pub network: Vec<NetworkRow>,
+    /// What a reader of the rewards should know.
+    pub warnings: Vec<String>,
+    /// Rounds over all replicates.
+    pub simulated_rounds: u64,
+    /// Rounds over all replicates that paid nobody, because no drawn evaluator had a score.
+    pub void_rounds: u64,
+    /// Draws over all replicates of an evaluator that had no score and was left out of its round.
+    pub skipped_evaluators: u64,
+}
+
+/// Mean simulated reward of every node, inference nodes first.
+pub fn mean_rewards(mechanism: &Mechanism, played: &Played) -> Vec<Option<f64>> {
+    let nodes = mechanism.network.models.len() + mechanism.network.evaluators.len();
+    (0..nodes).map(|node| mean_per_job(&tallies(mechanism, played, node)).map(|estimate| estimate.mean)).collect()
+}
+
+/// A node's sums, by replicate.
+fn tallies(mechanism: &Mechanism, played: &Played, node: usize) -> Vec<Tally> {
+    let models = mechanism.network.models.len();
+    let of = |replicate: &crate::simulate::tally::Replicate| {
+        if node < models { replicate.models[node] } else { replicate.evaluators[node - models] }
+    };
+    played.replicates.iter().map(of).collect()
+}
+
+/// Builds the outcome; `honest` are the mean rewards of the same nodes if nobody were dishonest.
+pub fn assemble(
+    mechanism: &Mechanism,
+    settings: &Simulation,
+    played: &Played,
+    expected: &Expected,
+    honest: Option<&[Option<f64>]>,
+) -> Outcome {
+    let rewards = reward_rows(mechanism, played, expected, honest);
     let mut outcome = Outcome {
-        rewards: reward_rows(network, settings, replicates, &expected),
-        rounds: round_rows(network, settings, rounds),
+        network: network_rows(mechanism, settings, played, expected, &rewards),
+        rewards,
         warnings: Vec::new(),
         simulated_rounds: settings.rounds.saturating_mul(u64::from(settings.replicates)),
-        void_rounds: replicates.iter().map(|replicate| replicate.void_rounds).sum(),
-        skipped_evaluators: replicates.iter().map(|replicate| replicate.skipped).sum(),
+        void_rounds: played.replicates.iter().map(|replicate| replicate.void_rounds).sum(),
+        skipped_evaluators: played.replicates.iter().map(|replicate| replicate.skipped).sum(),
     };
-    outcome.warnings = warnings(&outcome, settings, &expected);
+    outcome.warnings = warnings(&outcome, mechanism, settings, played, expected);
     outcome
 }
 
 fn reward_rows(
-    network: &Network,
-    settings: &Simulation,
-    replicates: &[Replicate],
+    mechanism: &Mechanism,
+    played: &Played,
     expected: &Expected,
+    honest: Option<&[Option<f64>]>,
 ) -> Vec<RewardRow> {
-    let inference = network.models.iter().enumerate().map(|(i, node)| {
-        let price = |quality| reward::inference(settings.alpha_f, settings.beta_f, quality, node.cost);
-        let tallies: Vec<Tally> = replicates.iter().map(|replicate| replicate.models[i]).collect();
-        reward_row("inference", node, &tallies, expected.quality[i], settings.alpha_f, price)
+    let network = mechanism.network;
+    let models = network.models.iter().enumerate().map(|(i, node)| ("inference", i, node, expected.models[i]));
+    let evaluators =
+        network.evaluators.iter().enumerate().map(|(i, node)| ("evaluator", i, node, expected.evaluators[i]));
+    let rows = models.chain(evaluators).enumerate().map(|(place, (node_type, i, node, expected))| {
+        let is_model = node_type == "inference";
+        let costs = if is_model { costs_of_model(mechanism, i) } else { costs_of_evaluator(mechanism, i) };
+        let label =
+            if is_model { &mechanism.strategies.models[i].label } else { &mechanism.strategies.evaluators[i].label };
+        let row = reward_row(node_type, node, &tallies(mechanism, played, place), expected);
+        let [reward_p05, reward_p50, reward_p95] = played.quantiles[place].map_or([None; 3], |q| q.map(Some));
+        RewardRow {
+            cost_norm: costs.own,
+            declared_cost: costs.declared,
+            spent_cost: costs.spent,
+            strategy: label.clone(),
+            honest_reward: honest.and_then(|honest| honest[place]),
+            trust_weight: if is_model { None } else { mean_weight(played, i) },
+            reward_p05,
+            reward_p50,
+            reward_p95,
+            ..row
+        }
     });
-    let evaluators = network.evaluators.iter().enumerate().map(|(i, node)| {
-        let price =
-            |deviation| reward::evaluator(settings.alpha_m, settings.beta_m, reward::closeness(deviation), node.cost);
-        let tallies: Vec<Tally> = replicates.iter().map(|replicate| replicate.evaluators[i]).collect();
-        reward_row("evaluator", node, &tallies, expected.deviation[i], settings.alpha_m, price)
-    });
-    inference.chain(evaluators).collect()
+    rows.collect()
 }
 
-/// One node. `price` turns a mean quality or deviation into a reward; its slope is plus or minus `alpha`, which is
-/// what standard errors are multiplied by.
-fn reward_row(
-    node_type: &str,
-    node: &Node,
-    replicates: &[Tally],
-    expected: Option<f64>,
-    alpha: f64,
-    price: impl Fn(f64) -> f64,
-) -> RewardRow {
+/// C of a node three times: of its work if it is honest, as it says, and of what it really does per job.
+struct NodeCosts {
+    own: f64,
+    declared: f64,
+    spent: f64,
+}
+
+fn costs_of_model(mechanism: &Mechanism, model: usize) -> NodeCosts {
+    let (own, behaviour) = (mechanism.model_costs[model], &mechanism.strategies.models[model]);
+    let of = |branch: &Branch<usize>| branch.probability * mechanism.model_costs[branch.action];
+    NodeCosts { own, declared: own * behaviour.declared, spent: behaviour.branches.iter().map(of).sum() }
+}
+
+fn costs_of_evaluator(mechanism: &Mechanism, evaluator: usize) -> NodeCosts {
+    let (own, behaviour) = (mechanism.evaluator_costs[evaluator], &mechanism.strategies.evaluators[evaluator]);
+    let looking = behaviour.branches.iter().filter(|branch| branch.action.looks()).map(|branch| branch.probability);
+    NodeCosts { own, declared: own * behaviour.declared, spent: own * looking.sum::<f64>() }
+}
+
+fn mean_weight(played: &Played, evaluator: usize) -> Option<f64> {
+    let weights: Vec<f64> =
+        played.memories.iter().filter_map(|memory| memory.weights.get(evaluator).copied()).collect();
+    (!weights.is_empty()).then(|| weights.iter().sum::<f64>() / weights.len() as f64)
+}
+
+/// One node: its mean over replicates, how certain that is, and what it should have been.
+fn reward_row(node_type: &str, node: &Node, replicates: &[Tally], expected: Option<Moment>) -> RewardRow {
+    let mut total = Tally::default();
+    for &tally in replicates {
+        total.add(tally);
+    }
     let estimate = mean_per_job(replicates);
-    let avg_reward = estimate.map(|estimate| price(estimate.mean));
-    let stderr = estimate.and_then(|estimate| estimate.stderr).map(|stderr| alpha * stderr);
-    let expected_reward = expected.map(price);
+    let avg_reward = estimate.map(|estimate| estimate.mean);
+    let stderr = estimate.and_then(|estimate| estimate.stderr);
     let count = u32::try_from(replicates.len()).expect("replicates are counted in u32; this is a bug");
     let margin = stderr.map(|stderr| t_95(count - 1) * stderr);
-    let z = match (avg_reward, expected_reward, stderr) {
-        (Some(average), Some(expected), Some(stderr)) if stderr > 0.0 => Some((average - expected) / stderr),
+    let expected_std = expected.and_then(|moment| moment.deviation);
+    // Given how many jobs there were, the mean is one of so many independent rewards.
+    let known_error = expected_std.map(|deviation| deviation / (total.jobs as f64).sqrt());
+    let z = match (avg_reward, expected, known_error.or(stderr)) {
+        (Some(average), Some(expected), Some(error)) if error > 0.0 => Some((average - expected.mean) / error),
         _ => None,
     };
     RewardRow {
@@ -70,50 +149,140 @@ fn reward_row(
         node: node.key.clone(),
         avg_reward,
         stderr,
+        std_reward: total.deviation(),
+        reward_p05: None,
+        reward_p50: None,
+        reward_p95: None,
         ci_low: avg_reward.zip(margin).map(|(average, margin)| average - margin),
         ci_high: avg_reward.zip(margin).map(|(average, margin)| average + margin),
-        expected_reward,
+        expected_reward: expected.map(|moment| moment.mean),
+        expected_std,
         z,
+        honest_reward: None,
         avg_latency_ms: node.latency_ms,
         cost_norm: node.cost,
-        jobs: estimate.map_or(0, |estimate| i64::try_from(estimate.jobs).unwrap_or(i64::MAX)),
+        declared_cost: node.cost,
+        spent_cost: node.cost,
+        strategy: String::new(),
+        trust_weight: None,
+        jobs: i64::try_from(total.jobs).unwrap_or(i64::MAX),
         replicates: i32::try_from(count).unwrap_or(i32::MAX),
     }
 }
 
-fn round_rows(network: &Network, settings: &Simulation, mut rounds: Rounds) -> Vec<RoundRow> {
-    (0..)
-        .take(settings.rounds.min(KEPT_ROUNDS) as usize)
-        .map(|i| round_row(network, settings, i, rounds.draw()))
-        .collect()
+fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.into_iter().fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
 
-fn round_row(network: &Network, settings: &Simulation, round: i64, draw: Draw) -> RoundRow {
-    let (task, model) = network.table.task_and_model(draw.cell);
-    let present: Vec<(usize, f64)> = network.table.present(draw.cell, draw.evaluators).collect();
-    let mean = consensus::mean(present.iter().map(|(_, score)| *score));
-    let quality = mean.map(consensus::quality);
-    let pay_evaluator = |mean, evaluator: usize, score| {
-        let closeness = reward::closeness(consensus::deviation(score, mean));
-        reward::evaluator(settings.alpha_m, settings.beta_m, closeness, network.evaluators[evaluator].cost)
+/// Figures of the network; which there are depends on the settings.
+fn network_rows(
+    mechanism: &Mechanism,
+    settings: &Simulation,
+    played: &Played,
+    expected: &Expected,
+    rewards: &[RewardRow],
+) -> Vec<NetworkRow> {
+    let row = |metric: &str, proxy: Option<&str>, value| NetworkRow {
+        metric: metric.into(),
+        proxy: proxy.map(Into::into),
+        value,
     };
-    RoundRow {
-        replicate: 0,
-        round,
-        task_id: network.tasks[task].clone(),
-        model: network.models[model].key.clone(),
-        evaluators: present.iter().map(|&(evaluator, _)| network.evaluators[evaluator].key.clone()).collect(),
-        consensus: quality,
-        reward_inference: quality
-            .map(|quality| reward::inference(settings.alpha_f, settings.beta_f, quality, network.models[model].cost)),
-        rewards_evaluators: mean.map_or_else(Vec::new, |mean| {
-            present.iter().map(|&(evaluator, score)| pay_evaluator(mean, evaluator, score)).collect()
-        }),
+    let network = mechanism.network;
+    let (models, evaluators) = rewards.split_at(network.models.len());
+    let mut rows = Vec::new();
+    for (place, proxy) in network.proxies.iter().enumerate() {
+        let mut agreement = Agreement::default();
+        played.replicates.iter().for_each(|replicate| agreement.add(&replicate.agreement[place]));
+        rows.push(row("consensus_error", Some(proxy.name), agreement.mean_error()));
+        rows.push(row("consensus_pearson", Some(proxy.name), agreement.pearson()));
+        let of_model = |model| {
+            let cells = (0..network.tasks.len()).map(|task| proxy.values[network.table.cell(task, model)]);
+            mean(cells.filter(|value| !value.is_nan()))
+        };
+        let quality: Vec<Option<f64>> = (0..models.len()).map(of_model).collect();
+        rows.push(row("ranking_kendall", Some(proxy.name), kendall(&averages(models), &quality)));
     }
+    let rounds = played.replicates.len() as f64 * settings.rounds as f64;
+    let paid = |rows: &[RewardRow]| -> f64 {
+        rows.iter().filter_map(|row| Some(row.avg_reward? * row.jobs as f64)).sum::<f64>() / rounds
+    };
+    rows.push(row("payout_inference_per_round", None, Some(paid(models))));
+    rows.push(row("payout_evaluators_per_round", None, Some(paid(evaluators))));
+    if !settings.is_honest() {
+        rows.extend(attack_rows(models, evaluators).into_iter().map(|(metric, value)| row(metric, None, value)));
+    }
+    if settings.consensus.trust.is_some() {
+        let saturated: Vec<f64> =
+            played.memories.iter().filter_map(|memory| memory.saturated_at.map(|round| round as f64)).collect();
+        let share = saturated.len() as f64 / played.memories.len() as f64;
+        rows.push(row("trust_saturated_share", None, Some(share)));
+        rows.push(row("trust_saturation_round", None, mean(saturated)));
+    }
+    if settings.schedule.policy != Policy::Uniform {
+        let settled = played.memories.iter().filter_map(|memory| memory.settled_at.map(|round| round as f64));
+        rows.push(row("schedule_settled_round", None, mean(settled)));
+        rows.push(row("schedule_regret_per_round", None, regret(models, expected)));
+        let most = models.iter().map(|row| row.jobs).max().unwrap_or(0) as f64;
+        let all: i64 = models.iter().map(|row| row.jobs).sum();
+        rows.push(row("schedule_largest_share", None, (all > 0).then(|| most / all as f64)));
+    }
+    rows
 }
 
-fn warnings(outcome: &Outcome, settings: &Simulation, expected: &Expected) -> Vec<String> {
+fn averages(rows: &[RewardRow]) -> Vec<Option<f64>> {
+    rows.iter().map(|row| row.avg_reward).collect()
+}
+
+/// What dishonesty does to the network.
+fn attack_rows(models: &[RewardRow], evaluators: &[RewardRow]) -> Vec<(&'static str, Option<f64>)> {
+    let inflation = |rows: &[RewardRow]| mean(rows.iter().filter_map(|row| Some(row.avg_reward? - row.honest_reward?)));
+    let of = |honest: bool| {
+        let is = |row: &&RewardRow| (row.strategy == HONEST) == honest;
+        mean(evaluators.iter().filter(is).filter_map(|row| row.avg_reward))
+    };
+    let gap = of(true).zip(of(false)).map(|(honest, malicious)| honest - malicious);
+    let honest: Vec<Option<f64>> = models.iter().map(|row| row.honest_reward).collect();
+    vec![
+        ("payout_inflation_inference", inflation(models)),
+        ("payout_inflation_evaluators", inflation(evaluators)),
+        ("honest_malicious_gap", gap),
+        ("ranking_kendall_honest", kendall(&averages(models), &honest)),
+    ]
+}
+
+/// Mean over rounds of what the best inference node would have earned more, by the rewards of a uniform schedule where they
+/// are known, else by those of the simulation.
+fn regret(models: &[RewardRow], expected: &Expected) -> Option<f64> {
+    let of = |(row, closed): (&RewardRow, &Option<Moment>)| closed.map(|moment| moment.mean).or(row.avg_reward);
+    let means: Vec<Option<f64>> = models.iter().zip(&expected.models).map(of).collect();
+    let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+    let jobs: i64 = models.iter().map(|row| row.jobs).sum();
+    let lost = models.iter().zip(&means).filter_map(|(row, mean)| Some((best - (*mean)?) * row.jobs as f64));
+    (jobs > 0).then(|| lost.sum::<f64>() / jobs as f64)
+}
+
+fn warnings(
+    outcome: &Outcome,
+    mechanism: &Mechanism,
+    settings: &Simulation,
+    played: &Played,
+    expected: &Expected,
+) -> Vec<String> {
     let mut warnings = Vec::new();
+    let far: Vec<String> = outcome
+        .rewards
+        .iter()
+        .filter_map(|row| Some((row, row.z.filter(|z| z.abs() > ALARM)?)))
+        .map(|(row, z)| format!("`{}` (z = {z:.1})", row.node))
+        .collect();
+    if !far.is_empty() {
+        warnings.push(format!(
+            "SIMULATION AND CLOSED FORM DISAGREE by more than {ALARM} standard errors for {}: do not use these rewards; this \
+             is a bug, please report it with run.json",
+            far.join(", ")
+        ));
+    }
     if outcome.skipped_evaluators > 0 {
         warnings.push(format!(
             "{} drawn evaluators had no score for their answer and were left out, so that K shrank",
@@ -129,10 +298,29 @@ fn warnings(outcome: &Outcome, settings: &Simulation, expected: &Expected) -> Ve
     for row in outcome.rewards.iter().filter(|row| row.jobs == 0) {
         warnings.push(format!("{} node `{}` never had a job, so it has no mean reward", row.node_type, row.node));
     }
-    if expected.too_many_subsets {
-        warnings.push("the pool has too many subsets for the closed form: evaluators have no expected reward".into());
+    match expected.missing {
+        Some(Missing::Outcomes) => {
+            warnings
+                .push("a round has too many outcomes for the closed form: some nodes have no expected reward".into());
+        }
+        Some(Missing::Memory) => {
+            warnings
+                .push("rounds depend on those before them: there is no closed form to hold the rewards against".into());
+        }
+        None => {}
     }
-    if settings.rounds > KEPT_ROUNDS {
+    let saturated = played.memories.iter().filter(|memory| memory.saturated_at.is_some()).count();
+    if saturated > 0 {
+        warnings.push(format!(
+            "trust saturated in {saturated} of {} replicates: all weights reached their maximum, from where on the rule is \
+             the one with equal weights",
+            played.memories.len()
+        ));
+    }
+    if settings.consensus.trust.is_some() && !mechanism.is_weighted() {
+        warnings.push("weights learn, but this consensus rule does not look at them".into());
+    }
+    if settings.round_log == RoundLog::First && settings.rounds > KEPT_ROUNDS {
         warnings.push(format!("the table of rounds holds the first {KEPT_ROUNDS} of {} rounds", settings.rounds));
     }
     warnings

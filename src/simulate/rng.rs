@@ -13,12 +13,59 @@ impl Stream {
     /// increments differ by a multiple of a large power of two resemble each other, and neighbouring seeds should not.
     #[must_use]
     pub fn new(seed: u64, replicate: u32) -> Self {
-        Self(Pcg64::new(spread(seed), spread(u64::from(replicate))))
+        Self::of_block(seed, replicate, 0)
+    }
+
+    /// The stream of one block of a replicate's rounds, so that blocks can be played side by side.
+    #[must_use]
+    pub fn of_block(seed: u64, replicate: u32, block: u32) -> Self {
+        Self(Pcg64::new(spread(seed), spread(u64::from(block) << 32 | u64::from(replicate))))
+    }
+
+    /// A number uniform on [0, 1), a multiple of 2^-53.
+    #[inline]
+    pub fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+    }
+
+    /// A pair of independent numbers uniform on the bounds of a [`Pair`], from one word of the generator.
+    #[inline]
+    pub fn pair(&mut self, pair: &Pair) -> (u32, u32) {
+        loop {
+            let word = self.0.next_u64();
+            let first = (word >> 32) * u64::from(pair.bounds.0);
+            let second = (word & 0xFFFF_FFFF) * u64::from(pair.bounds.1);
+            if first as u32 >= pair.refused.0 && second as u32 >= pair.refused.1 {
+                return ((first >> 32) as u32, (second >> 32) as u32);
+            }
+        }
+    }
+
+    /// The generator itself, for distributions of a library.
+    pub fn generator(&mut self) -> &mut Pcg64 {
+        &mut self.0
     }
 
     /// A number uniform on `0..bound`, without bias. The bound is at least 1.
+    #[inline]
     pub fn below(&mut self, bound: usize) -> usize {
         bounded(bound as u64, || self.0.next_u64()) as usize
+    }
+}
+
+/// Two bounds of at most 2^32 - 1 each, with the low words that would bias a draw below them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    bounds: (u32, u32),
+    refused: (u32, u32),
+}
+
+impl Pair {
+    /// Bounds of at least 1.
+    #[must_use]
+    pub fn new(first: u32, second: u32) -> Self {
+        let refused = |bound: u32| bound.wrapping_neg() % bound;
+        Self { bounds: (first, second), refused: (refused(first), refused(second)) }
     }
 }
 
@@ -98,6 +145,29 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_uniform_and_independent() {
+        let mut stream = Stream::new(3, 1);
+        let pair = Pair::new(5, 3);
+        let mut counts = [0.0; 15];
+        for _ in 0..150_000 {
+            let (a, b) = stream.pair(&pair);
+            counts[(a * 3 + b) as usize] += 1.0;
+        }
+        let chi_square: f64 = counts.iter().map(|count: &f64| (count - 1e4).powi(2) / 1e4).sum();
+        assert!(chi_square < 42.6, "chi-square {chi_square} with 14 degrees of freedom: p < 0.0001");
+        assert_eq!(Pair::new(3, 4).refused, (1, 0), "2^32 = 1 (mod 3)");
+    }
+
+    #[test]
+    fn units_fill_their_interval() {
+        let mut stream = Stream::new(3, 1);
+        let values: Vec<f64> = (0..10_000).map(|_| stream.unit()).collect();
+        assert!(values.iter().all(|value| (0.0..1.0).contains(value)));
+        let mean = values.iter().sum::<f64>() / 1e4;
+        assert!((mean - 0.5).abs() < 0.015, "5 standard errors of 0.0029: {mean}");
+    }
+
+    #[test]
     fn a_stream_belongs_to_its_seed_and_replicate() {
         let draw = |seed, replicate| {
             let mut stream = Stream::new(seed, replicate);
@@ -107,5 +177,7 @@ mod tests {
         assert_ne!(draw(42, 3), draw(42, 4));
         assert_ne!(draw(42, 3), draw(43, 3));
         assert_ne!(draw(3, 42), draw(42, 3));
+        let mut block = Stream::of_block(42, 3, 1);
+        assert_ne!((0..8).map(|_| block.below(1_000_000)).collect::<Vec<_>>(), draw(42, 3));
     }
 }

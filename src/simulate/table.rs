@@ -45,6 +45,24 @@ impl ScoreTable {
         evaluators.iter().map(|&evaluator| (evaluator, row[evaluator])).filter(|(_, score)| !score.is_nan())
     }
 
+    /// The score of an evaluator for a cell; NaN where there is none.
+    #[inline]
+    #[must_use]
+    pub fn score(&self, cell: usize, evaluator: usize) -> f64 {
+        self.scores[cell * self.evaluators + evaluator]
+    }
+
+    /// Mean of all scores; none where there is no score.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        let (sum, count) = self
+            .scores
+            .iter()
+            .filter(|score| !score.is_nan())
+            .fold((0.0, 0_u64), |(sum, count), score| (sum + score, count + 1));
+        (count > 0).then(|| sum / count as f64)
+    }
+
     /// (record, node) pairs.
     #[must_use]
     pub fn cells(&self) -> usize {

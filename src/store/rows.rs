@@ -216,22 +216,55 @@ pub struct RewardRow {
     pub avg_reward: Option<f64>,
     /// Standard error of `avg_reward`, from the spread over replicates; null with fewer than two.
     pub stderr: Option<f64>,
+    /// Standard deviation of the reward over jobs.
+    pub std_reward: Option<f64>,
+    /// 5th percentile of the reward over jobs: the smallest reward that at least 5 % of the jobs did not exceed.
+    pub reward_p05: Option<f64>,
+    /// Median reward.
+    pub reward_p50: Option<f64>,
+    /// 95th percentile.
+    pub reward_p95: Option<f64>,
     /// Lower end of the 95 % interval (Student's t over replicates).
     pub ci_low: Option<f64>,
     /// Upper end of the 95 % interval.
     pub ci_high: Option<f64>,
     /// Closed-form expectation of the reward per job, without simulation.
     pub expected_reward: Option<f64>,
-    /// (`avg_reward` - `expected_reward`) / `stderr`; null when the standard error is zero or unknown.
+    /// Closed-form standard deviation of the reward per job.
+    pub expected_std: Option<f64>,
+    /// (`avg_reward` - `expected_reward`) in standard errors: `expected_std / sqrt(jobs)` where that is known, else `stderr`;
+    /// null when the standard error is zero or unknown.
     pub z: Option<f64>,
+    /// What the node would earn on average if nobody were dishonest; null where nobody is.
+    pub honest_reward: Option<f64>,
     /// Mean latency per sample, in ms; null when nobody knows it.
     pub avg_latency_ms: Option<f64>,
-    /// C in [0, 1].
+    /// C; in [0, 1] unless costs are absolute.
     pub cost_norm: f64,
+    /// The cost that the node declares, and is charged.
+    pub declared_cost: f64,
+    /// The cost that its work really takes on average per job: less than C for those who do not look, and for those who
+    /// answer with a cheaper model.
+    pub spent_cost: f64,
+    /// `honest`, or what the node does instead.
+    pub strategy: String,
+    /// Mean over replicates of the evaluator's weight after the last round; null where weights do not learn.
+    pub trust_weight: Option<f64>,
     /// Jobs over all replicates.
     pub jobs: i64,
     /// Replicates simulated.
     pub replicates: i32,
+}
+
+/// `network`: one figure of the simulation that belongs to no node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkRow {
+    /// What is measured, e.g. `consensus_error`.
+    pub metric: String,
+    /// What consensus is held against, `f1` or `judge`; null for metrics that need nothing.
+    pub proxy: Option<String>,
+    /// The figure; null where it cannot be computed.
+    pub value: Option<f64>,
 }
 
 /// `rounds`: one round of Algorithm 1.
@@ -245,8 +278,14 @@ pub struct RoundRow {
     pub task_id: String,
     /// Inference node f.
     pub model: String,
+    /// The inference node whose answer was judged: another than `model` where that swapped it.
+    pub answered_by: String,
     /// S: the evaluators that were drawn and have a score.
     pub evaluators: Vec<String>,
+    /// What each of them reported, in [0, 10].
+    pub reports: Vec<f64>,
+    /// What each of them weighed.
+    pub weights: Vec<f64>,
     /// Q in [0, 1] (Equation 1); null when no drawn evaluator has a score.
     pub consensus: Option<f64>,
     /// `R_F` (Equation 2).
@@ -386,6 +425,7 @@ tables! {
     ScoreRow => "scores",
     ProfileRow => "profile",
     RewardRow => "rewards",
+    NetworkRow => "network",
     RoundRow => "rounds",
     BenchRow => "bench",
 }

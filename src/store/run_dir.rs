@@ -72,7 +72,7 @@ impl RunDir {
 
     /// Removes every table but `tasks` and `generations`, and the report: what followed from answers that are replaced.
     pub fn remove_results(&self) -> Result<()> {
-        let tables = ["judgements", "profile", "rewards", "rounds", "metrics"].map(|name| self.table(name));
+        let tables = ["judgements", "profile", "rewards", "network", "rounds", "metrics"].map(|name| self.table(name));
         for path in tables.into_iter().chain([self.root.join("report.md")]) {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

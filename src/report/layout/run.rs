@@ -6,6 +6,7 @@ use crate::report::document::{Block, Table};
 use crate::report::format::{NONE, count, estimate, evaluators_per_round, fixed, milliseconds, plural, plus_minus};
 use crate::report::missing::Section;
 use crate::report::sections::Report;
+use crate::settings::mechanism::{Consensus, Rule};
 use crate::store::rows::RewardRow;
 
 /// Title, identity, counts, the findings in short and the warnings.
@@ -89,10 +90,9 @@ pub(super) fn rewards(report: &Report) -> Vec<Block> {
     }
     let settings = &report.simulation;
     blocks.push(Block::paragraph(format!(
-        "{} of {}; α_F = {}, β_F = {}, α_M = {}, β_M = {}, {}. The reward is the mean per job in normalised units, ± \
-         its 95 % interval over replicates; \"expected\" is its closed form and z their difference in standard errors. \
-         Cost is the latency scaled to 0 (the fastest node of its type) to 1 (the slowest). Inference and evaluator \
-         rewards are on different scales.",
+        "{} of {}; α_F = {}, β_F = {}, α_M = {}, β_M = {}, {}, consensus by {}. The reward is the mean per job in normalised \
+         units, ± its 95 % interval over replicates; \"SD\" is its standard deviation over jobs, \"expected\" its closed form \
+         and z their difference in standard errors. Cost is {}. Inference and evaluator rewards are on different scales.",
         plural(settings.replicates as usize, "replicate"),
         plural(usize::try_from(settings.rounds).unwrap_or(usize::MAX), "round"),
         settings.alpha_f,
@@ -100,26 +100,54 @@ pub(super) fn rewards(report: &Report) -> Vec<Block> {
         settings.alpha_m,
         settings.beta_m,
         evaluators_per_round(settings.k),
+        rule(&settings.consensus),
+        if settings.costs.are_those_of_the_profile() {
+            "the latency scaled to 0 (the fastest node of its type) to 1 (the slowest)"
+        } else {
+            "what `[simulation.costs]` makes of the latency"
+        },
     )));
-    let headings = ["Type", "Node", "Avg reward", "Expected", "z", "Latency (ms)", "Cost", "Jobs"];
+    let attacked = report.rewards.iter().any(|row| row.strategy != "honest");
+    let mut headings = vec!["Type", "Node", "Avg reward", "SD", "Expected", "z", "Latency (ms)", "Cost", "Jobs"];
+    if attacked {
+        headings.extend(["Strategy", "If all were honest"]);
+    }
     let mut table = Table::new(2, headings);
     for row in &report.rewards {
-        table.row([
+        let mut cells = vec![
             row.node_type.clone(),
             row.node.clone(),
             reward(row),
+            fixed(row.std_reward, 3),
             fixed(row.expected_reward, 3),
             fixed(row.z, 1),
             milliseconds(row.avg_latency_ms),
             fixed(Some(row.cost_norm), 3),
             count(row.jobs),
-        ]);
+        ];
+        if attacked {
+            cells.extend([row.strategy.clone(), fixed(row.honest_reward, 3)]);
+        }
+        table.row(cells);
     }
     blocks.push(Block::Table(table));
     if report.rewards.iter().any(|row| row.avg_reward.is_none()) {
         blocks.push(Block::paragraph(format!("{NONE} means there is no value: the node never had a job.")));
     }
     blocks
+}
+
+/// The rule of consensus in words.
+fn rule(consensus: &Consensus) -> String {
+    let name = match consensus.rule {
+        Rule::Mean => "mean",
+        Rule::Median => "median",
+        Rule::TrimmedMean => "trimmed mean",
+        Rule::Huber => "Huber's estimator",
+        Rule::WeightedMedian => "weighted median",
+        Rule::Yuma => "Yuma clipping",
+    };
+    if consensus.trust.is_some() { format!("{name} with weights that learn") } else { name.to_owned() }
 }
 
 fn reward(row: &RewardRow) -> String {

@@ -1,80 +1,117 @@
-//! What the evaluators of one round agree on, and how far each stands from it: Equations 1 and 3, as pure functions of
-//! normalized scores e in [0, 10]. The mean includes the evaluator itself, as the formula says (the prose says "peers").
+//! What the evaluators of one round agree on, and how far each stands from it: Equations 1 and 3 and the robust rules
+//! that stand beside the mean, as pure functions of normalized scores e in [0, 10] and of weights.
+//!
+//! Every rule is equivariant under translation and permutation of the scores and stays between the smallest and the
+//! largest. With one score it is that score; with two of equal weight all but Yuma clipping with kappa other than one half
+//! are their mean.
 
-/// Mean of the scores, in [0, 10]; none when nobody scored.
-#[must_use]
-pub fn mean(scores: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = scores.into_iter().fold((0.0, 0_u32), |(sum, count), score| (sum + score, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
-}
-
-/// `Q = (1 / 10K) sum e` (Equation 1), in [0, 1], from the [`mean`] of the K scores.
-#[must_use]
-pub fn quality(mean: f64) -> f64 {
-    mean / 10.0
-}
-
-/// `d = |e - mean| / 10` (Equation 3), in [0, (K - 1) / K]: with one evaluator it is 0 by construction.
-#[must_use]
-pub fn deviation(score: f64, mean: f64) -> f64 {
-    (score - mean).abs() / 10.0
-}
-
+mod rules;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+mod tests;
 
-    fn assert_close(a: f64, b: f64) {
-        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
-    }
+pub use rules::{Huber, Mean, Median, TrimmedMean, WeightedMedian, Yuma};
 
-    #[test]
-    fn worked_example_with_three_evaluators() {
-        let scores = [4.0, 7.0, 10.0];
-        let mean = mean(scores).expect("three scores");
-        assert_close(mean, 7.0);
-        assert_close(quality(mean), 0.7);
-        for (score, expected) in scores.into_iter().zip([0.3, 0.0, 0.3]) {
-            assert_close(deviation(score, mean), expected);
+use crate::settings::mechanism::{Consensus, Deviation, Rule};
+
+/// The scores of one round and what each of them weighs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Votes<'a> {
+    /// Normalized scores, one per evaluator, in [0, 10]; at least one.
+    pub scores: &'a [f64],
+    /// Positive weights, as many as scores.
+    pub weights: &'a [f64],
+}
+
+/// Room for a rule to work in, so that a round allocates nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    /// (score, weight) in an order of the rule's choosing.
+    sorted: Vec<(f64, f64)>,
+    /// Values and slopes of a piecewise linear function.
+    knots: Vec<(f64, f64)>,
+    /// The votes of all but one.
+    others: (Vec<f64>, Vec<f64>),
+}
+
+impl Scratch {
+    /// The votes from the lowest score to the highest.
+    fn sort(&mut self, votes: Votes) -> &[(f64, f64)] {
+        self.sorted.clear();
+        for (&score, &weight) in votes.scores.iter().zip(votes.weights) {
+            // Pools are small: insertion beats sorting afterwards.
+            let place = self.sorted.iter().rposition(|&(other, _)| other <= score).map_or(0, |i| i + 1);
+            self.sorted.insert(place, (score, weight));
         }
+        &self.sorted
     }
+}
 
-    #[test]
-    fn nobody_has_no_opinion() {
-        assert_eq!(mean([]), None);
+/// A consensus rule.
+pub trait Aggregate: Send + Sync {
+    /// The consensus of at least one vote, in [0, 10].
+    fn consensus(&self, votes: Votes, scratch: &mut Scratch) -> f64;
+
+    /// Whether weights make a difference.
+    fn is_weighted(&self) -> bool;
+}
+
+/// The rule that the settings name.
+#[must_use]
+pub fn rule(settings: &Consensus) -> Box<dyn Aggregate> {
+    match settings.rule {
+        Rule::Mean => Box::new(Mean),
+        Rule::Median => Box::new(Median),
+        Rule::TrimmedMean => Box::new(TrimmedMean { trim: settings.trim }),
+        Rule::Huber => Box::new(Huber { delta: settings.huber_delta }),
+        Rule::WeightedMedian => Box::new(WeightedMedian),
+        Rule::Yuma => Box::new(Yuma { kappa: settings.kappa }),
     }
+}
 
-    #[test]
-    fn the_largest_deviation_is_two_thirds_among_three() {
-        let mean = mean([10.0, 0.0, 0.0]).expect("three scores");
-        assert_close(deviation(10.0, mean), 2.0 / 3.0);
-    }
+/// `Q = consensus / 10` (Equation 1), in [0, 1].
+#[must_use]
+pub fn quality(consensus: f64) -> f64 {
+    consensus / 10.0
+}
 
-    proptest! {
-        #[test]
-        fn one_evaluator_agrees_with_itself(score in 0.0..=10.0f64) {
-            let deviation = deviation(score, mean([score]).expect("one score"));
-            prop_assert!(deviation.abs() < f64::MIN_POSITIVE, "not exactly 0: {deviation}");
-        }
+/// `d = |e - consensus| / 10` (Equation 3), in [0, 1].
+#[must_use]
+pub fn deviation(score: f64, consensus: f64) -> f64 {
+    (score - consensus).abs() / 10.0
+}
 
-        #[test]
-        fn quality_and_deviations_stay_in_bounds(scores in prop::collection::vec(0.0..=10.0f64, 1..8)) {
-            let mean = mean(scores.iter().copied()).expect("at least one score");
-            prop_assert!((0.0..=1.0).contains(&quality(mean)));
-            let largest = (scores.len() - 1) as f64 / scores.len() as f64;
-            for score in scores {
-                prop_assert!((0.0..=largest + 1e-12).contains(&deviation(score, mean)));
+/// The deviation of each vote from `consensus`, or from the consensus of the others, for which a vote that is alone
+/// deviates by 0.
+pub fn deviations(
+    aggregate: &dyn Aggregate,
+    mode: Deviation,
+    votes: Votes,
+    consensus: f64,
+    scratch: &mut Scratch,
+    into: &mut Vec<f64>,
+) {
+    into.clear();
+    match mode {
+        Deviation::Inclusive => into.extend(votes.scores.iter().map(|&score| deviation(score, consensus))),
+        Deviation::LeaveOneOut => {
+            let others = std::mem::take(&mut scratch.others);
+            let (mut scores, mut weights) = others;
+            for left_out in 0..votes.scores.len() {
+                if votes.scores.len() == 1 {
+                    into.push(0.0);
+                    continue;
+                }
+                let rest = |values: &[f64], into: &mut Vec<f64>| {
+                    into.clear();
+                    into.extend_from_slice(&values[..left_out]);
+                    into.extend_from_slice(&values[left_out + 1..]);
+                };
+                rest(votes.scores, &mut scores);
+                rest(votes.weights, &mut weights);
+                let consensus = aggregate.consensus(Votes { scores: &scores, weights: &weights }, scratch);
+                into.push(deviation(votes.scores[left_out], consensus));
             }
-        }
-
-        #[test]
-        fn the_order_of_evaluators_does_not_matter(
-            (scores, shuffled) in prop::collection::vec(0.0..=10.0f64, 1..8)
-                .prop_flat_map(|scores| (Just(scores.clone()), Just(scores).prop_shuffle()))
-        ) {
-            let (a, b) = (mean(scores).expect("at least one"), mean(shuffled).expect("at least one"));
-            prop_assert!((a - b).abs() < 1e-12);
+            scratch.others = (scores, weights);
         }
     }
 }

@@ -1,0 +1,154 @@
+//! Weights that learn from deviations (RESEARCH: arXiv 2601.21189, Equation 21, and three rules beside it), and how one
+//! sees that they have stopped telling evaluators apart.
+
+use crate::settings::mechanism::{Trust, TrustUpdate};
+
+/// The weights of a pool of evaluators over the rounds of one replicate.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    settings: Trust,
+    current: Vec<f64>,
+    /// Exponential moving averages of deviations, where the update wants them.
+    averages: Vec<f64>,
+    /// Evaluators whose weight is `max`.
+    at_max: usize,
+    rounds: u64,
+    saturated_at: Option<u64>,
+}
+
+impl Weights {
+    /// Weights to begin with, brought within the bounds of the settings.
+    #[must_use]
+    pub fn new(settings: &Trust, initial: &[f64]) -> Self {
+        let mut weights = Self {
+            settings: settings.clone(),
+            current: initial.iter().map(|weight| weight.clamp(settings.min, settings.max)).collect(),
+            averages: vec![0.0; initial.len()],
+            at_max: 0,
+            rounds: 0,
+            saturated_at: None,
+        };
+        weights.at_max = weights.current.iter().filter(|&&weight| weights.is_max(weight)).count();
+        weights
+    }
+
+    /// The weight of each evaluator.
+    #[must_use]
+    pub fn get(&self) -> &[f64] {
+        &self.current
+    }
+
+    /// The round, counted from 1, after which every weight was `max`: from there on the rule is the plain mean. None if
+    /// that did not happen.
+    #[must_use]
+    pub fn saturated_at(&self) -> Option<u64> {
+        self.saturated_at
+    }
+
+    /// Whether the update compares with the others, whatever evaluators are paid by.
+    #[must_use]
+    pub fn wants_the_others(&self) -> bool {
+        self.settings.update == TrustUpdate::LeaveOneOut
+    }
+
+    /// Lets one round count: the deviation d in [0, 1] of each evaluator that took part.
+    pub fn learn(&mut self, evaluators: impl Iterator<Item = usize> + Clone, deviations: &[f64]) {
+        self.rounds += 1;
+        let mean = deviations.iter().sum::<f64>() / deviations.len() as f64;
+        for (evaluator, &deviation) in evaluators.zip(deviations) {
+            let before = self.current[evaluator];
+            let after = self.updated(evaluator, before, deviation, mean).clamp(self.settings.min, self.settings.max);
+            self.at_max += usize::from(self.is_max(after));
+            self.at_max -= usize::from(self.is_max(before));
+            self.current[evaluator] = after;
+        }
+        if self.at_max == self.current.len() && self.saturated_at.is_none() {
+            self.saturated_at = Some(self.rounds);
+        }
+    }
+
+    fn updated(&mut self, evaluator: usize, weight: f64, deviation: f64, mean: f64) -> f64 {
+        let Trust { update, rate, min, max } = self.settings;
+        match update {
+            TrustUpdate::Eq21 | TrustUpdate::LeaveOneOut => weight * (1.0 + rate * (0.5 - deviation)),
+            TrustUpdate::Relative => weight * (10.0 * rate * (mean - deviation)).exp(),
+            TrustUpdate::Ema => {
+                let average = &mut self.averages[evaluator];
+                *average += rate * (deviation - *average);
+                max - (max - min) * (2.0 * *average).min(1.0)
+            }
+        }
+    }
+
+    fn is_max(&self, weight: f64) -> bool {
+        weight >= self.settings.max * (1.0 - 1e-9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(update: TrustUpdate, rate: f64) -> Weights {
+        Weights::new(&Trust { update, rate, ..Trust::default() }, &[1.0; 3])
+    }
+
+    fn assert_close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn one_round_by_hand() {
+        let deviations = [0.1, 0.6];
+        let mut published = weights(TrustUpdate::Eq21, 0.1);
+        published.learn([0, 2].into_iter(), &deviations);
+        for (weight, expected) in published.get().iter().zip([1.04, 1.0, 0.99]) {
+            assert_close(*weight, expected);
+        }
+        let mut relative = weights(TrustUpdate::Relative, 0.1);
+        relative.learn([0, 2].into_iter(), &deviations);
+        for (weight, expected) in relative.get().iter().zip([0.25_f64.exp(), 1.0, (-0.25_f64).exp()]) {
+            assert_close(*weight, expected);
+        }
+        let mut average = weights(TrustUpdate::Ema, 0.5);
+        average.learn([0, 2].into_iter(), &deviations);
+        average.learn([2].into_iter(), &[0.8]);
+        assert_close(average.get()[0], 2.0 - 1.9 * 0.1);
+        assert_close(average.get()[2], 0.1);
+    }
+
+    /// Evaluators that deviate by less than a half only ever gain under Equation 21: it ends as the plain mean.
+    #[test]
+    fn the_published_update_saturates_and_says_when() {
+        let mut published = weights(TrustUpdate::Eq21, 0.1);
+        for _ in 0..60 {
+            published.learn(0..3, &[0.0, 0.1, 0.4]);
+        }
+        // 1.01^n reaches 2 after 70 rounds: the worst of three is not there yet.
+        assert_eq!(published.saturated_at(), None);
+        for _ in 60..80 {
+            published.learn(0..3, &[0.0, 0.1, 0.4]);
+        }
+        assert_eq!(published.saturated_at(), Some(70));
+        assert!(published.get().iter().all(|&weight| (weight - 2.0).abs() < 1e-12));
+        let mut relative = weights(TrustUpdate::Relative, 0.1);
+        for _ in 0..1000 {
+            relative.learn(0..3, &[0.0, 0.1, 0.4]);
+        }
+        assert_eq!(relative.saturated_at(), None);
+        assert_close(relative.get()[2], 0.1);
+    }
+
+    #[test]
+    fn a_weight_can_leave_its_bound_again() {
+        let mut weights = weights(TrustUpdate::Eq21, 1.0);
+        (0..10).for_each(|_| weights.learn([0, 1].into_iter(), &[0.0, 0.0]));
+        assert_close(weights.get()[1], 2.0);
+        weights.learn([1].into_iter(), &[0.9]);
+        assert_close(weights.get()[1], 1.2);
+        (0..10).for_each(|_| weights.learn([2].into_iter(), &[0.0]));
+        assert_eq!(weights.saturated_at(), None, "the second is below its bound");
+        (0..10).for_each(|_| weights.learn([1].into_iter(), &[0.0]));
+        assert!(weights.saturated_at().is_some());
+    }
+}
