@@ -76,7 +76,7 @@ fn the_whole_report_is_rendered() {
         "- **Tasks**: 12 qa (qa_set), 12 summarization (summarization_set)",
         "- **Failed rows**: 0 of 48 generations, 0 of 192 scores",
         "- Best paid LLM: `good`, 0.600 ± 0.004 per job.",
-        "| inference | good | 0.600 ± 0.004 | 0.599 | 0.5 | 500.0 | 0.000 | 50,123 |",
+        "| inference | good | 0.600 ± 0.004 | 0.250 | 0.599 | 0.5 | 500.0 | 0.000 | 50,123 |",
         "| flat | qa | – | – | – | 24 |",
         "| follower | mean of tasks | 1.00 | 1.00 to 1.00 | – | 48 |",
         "| good | 500.0 | 11.50 | 20.0 | 0.0 % | 24 | 0 |",
