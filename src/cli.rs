@@ -58,6 +58,8 @@ pub enum Command {
     Profile(ProfileArguments),
     /// Simulate rounds of the mechanism and pay every node
     Simulate(SimulateArguments),
+    /// Simulate every combination of some settings, as one long table
+    Sweep(SweepArguments),
     /// Say what the results mean
     Report(StageArguments),
     /// Make a run from answers that were made elsewhere
@@ -296,6 +298,19 @@ pub struct SimulateArguments {
     /// Any setting of the section [simulation], in TOML: --set consensus.trust.update='"relative"'
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, toml::Value)>,
+}
+
+/// `poq sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Sweep file: which settings take which values
+    pub sweep: PathBuf,
+    /// Run it, however many cells and rounds it has
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `poq import`.

@@ -34,6 +34,8 @@ pub mod bench;
 
 pub mod simulate;
 
+pub mod sweep;
+
 pub mod report;
 
 pub mod digest;

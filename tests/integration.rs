@@ -24,3 +24,5 @@ mod real_models;
 mod repository;
 #[path = "cases/scoring.rs"]
 mod scoring;
+#[path = "cases/sweep.rs"]
+mod sweep;

@@ -20,6 +20,7 @@ pub mod run;
 pub mod score;
 pub mod simulate;
 pub mod summary;
+pub mod sweep;
 pub mod tasks;
 
 use crate::cli::{Cli, Command};
@@ -59,6 +60,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Score(arguments) => score::command(context, arguments),
         Command::Profile(arguments) => profile::command(context, arguments),
         Command::Simulate(arguments) => simulate::command(context, arguments),
+        Command::Sweep(arguments) => sweep::command(context, arguments),
         Command::Report(arguments) => report::command(context, arguments),
         Command::Import(arguments) => import::command(context, arguments),
         Command::Models(command) => models::command(context, command),

@@ -123,7 +123,7 @@ fn write_rounds(network: &Network, settings: &Simulation, path: &Path, stamp: &S
 
 /// The settings of the simulation. Where `--skip-missing` left out an evaluator, K shrinks to the pool that is left,
 /// with a warning; a K that the full pool could not honour is refused later, by name.
-fn effective(run: &Run) -> (Simulation, Option<String>) {
+pub(super) fn effective(run: &Run) -> (Simulation, Option<String>) {
     let settings = run.record.settings.simulation.clone();
     if settings.pool.is_some() {
         return (settings, None);

@@ -54,7 +54,7 @@ pub(super) fn percent(share: Option<f64>) -> String {
 }
 
 /// A count with a comma every three digits.
-pub(super) fn count(value: impl TryInto<u64>) -> String {
+pub(crate) fn count(value: impl TryInto<u64>) -> String {
     let Ok(value) = value.try_into() else { return NONE.into() };
     let digits = value.to_string();
     let mut text = String::new();

@@ -8,7 +8,7 @@ mod comparison;
 mod correlations;
 mod counts;
 mod document;
-mod format;
+pub(crate) mod format;
 mod join;
 mod layout;
 mod metrics;

@@ -3,6 +3,7 @@
 //! A table is written to a temporary name, synced and renamed, so a file that exists is whole. Its metadata says which
 //! schema it has and which settings and inputs it was made from; a stage whose table says so already has nothing to do.
 
+pub mod batches;
 pub mod fingerprint;
 pub mod foreign;
 pub mod parts;

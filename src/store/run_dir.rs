@@ -70,7 +70,7 @@ impl RunDir {
         self.root.join(format!("{name}.parquet"))
     }
 
-    /// Removes every table but `tasks` and `generations`, and the report: what followed from answers that are replaced.
+    /// Removes every table but `tasks` and `generations`, sweeps and the report: what followed from answers that are replaced.
     pub fn remove_results(&self) -> Result<()> {
         let tables = ["judgements", "profile", "rewards", "network", "rounds", "metrics"].map(|name| self.table(name));
         for path in tables.into_iter().chain([self.root.join("report.md")]) {
@@ -81,12 +81,7 @@ impl RunDir {
                 _ => {}
             }
         }
-        match std::fs::remove_dir_all(self.scores()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove `{}`", self.scores().display()))
-            }
-            _ => Ok(()),
-        }
+        [self.scores(), self.root.join("sweeps")].iter().try_for_each(|directory| super::batches::remove(directory))
     }
 
     /// `generations/`: one file per model.
@@ -99,6 +94,18 @@ impl RunDir {
     #[must_use]
     pub fn work(&self, evaluator: &str) -> PathBuf {
         self.root.join("work").join(format!("{evaluator}.redb"))
+    }
+
+    /// `sweeps/<name>.parquet`: the table of a sweep.
+    #[must_use]
+    pub fn sweep(&self, name: &str) -> PathBuf {
+        self.root.join("sweeps").join(format!("{name}.parquet"))
+    }
+
+    /// `sweeps/<name>/`: the parts of a sweep that is not finished.
+    #[must_use]
+    pub fn sweep_parts(&self, name: &str) -> PathBuf {
+        self.root.join("sweeps").join(name)
     }
 
     /// `scores/`: one file per scorer.

@@ -67,8 +67,8 @@ fn the_executor_imports_no_stage() {
 }
 
 #[test]
-fn simulate_and_report_never_touch_a_model() {
-    for room in ["simulate", "report"] {
+fn simulate_sweep_and_report_never_touch_a_model() {
+    for room in ["simulate", "sweep", "report"] {
         let mut files = Vec::new();
         sources(&repository().join("src").join(room), &mut files);
         for path in files {

@@ -1,0 +1,196 @@
+//! Cells as rows of a sweep's table: one row per figure, so that cells with other nodes, and figures that only some
+//! mechanisms have, stand in the same columns.
+
+use super::cells::{Column, Kind, Sweep, number};
+use super::Simulated;
+use crate::simulate::player::has_memory;
+use crate::store::rows::{NetworkRow, RewardRow};
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema};
+use std::iter::repeat_n;
+use std::sync::Arc;
+use toml::Value;
+
+/// What the table is called in its metadata.
+pub const TABLE: &str = "sweep";
+
+/// `node_type` of figures that belong to no node.
+const NETWORK: &str = "network";
+
+/// A difference from the closed form of more standard errors than this is no chance.
+const ALARM: f64 = 5.0;
+
+/// One figure of a cell.
+struct Line<'o> {
+    node_type: &'o str,
+    node: Option<&'o str>,
+    strategy: Option<&'o str>,
+    metric: &'o str,
+    proxy: Option<&'o str>,
+    value: Option<f64>,
+}
+
+/// The rows of some cells: `run`, `cell`, a column for every setting that the sweep changes, `node_type`, `node`,
+/// `strategy`, `metric`, `proxy` and `value`. A value is null where a figure cannot be computed; figures that the mechanism of
+/// a cell does not have at all are left out.
+pub fn batch(sweep: &Sweep, run: &str, cells: &[Simulated]) -> Result<RecordBatch> {
+    let by_cell: Vec<Vec<Line>> = cells.iter().map(lines).collect();
+    let counts: Vec<usize> = by_cell.iter().map(Vec::len).collect();
+    let lines: Vec<Line> = by_cell.into_iter().flatten().collect();
+    let mut columns: Vec<(&str, ArrayRef, bool)> = Vec::new();
+    let runs: StringArray = lines.iter().map(|_| Some(run)).collect();
+    columns.push(("run", Arc::new(runs), false));
+    let numbers: Int64Array =
+        cells.iter().zip(&counts).flat_map(|(cell, &count)| repeat_n(cell.cell as i64, count)).collect();
+    columns.push(("cell", Arc::new(numbers), false));
+    for column in sweep.columns() {
+        columns.push((&column.path, settings_of(sweep, column, cells, &counts)?, true));
+    }
+    let mut add = |name, read: for<'l, 'o> fn(&'l Line<'o>) -> Option<&'l str>, nullable| {
+        columns.push((name, Arc::new(lines.iter().map(read).collect::<StringArray>()) as ArrayRef, nullable));
+    };
+    add("node_type", |line| Some(line.node_type), false);
+    add("node", |line| line.node, true);
+    add("strategy", |line| line.strategy, true);
+    add("metric", |line| Some(line.metric), false);
+    add("proxy", |line| line.proxy, true);
+    let values: Float64Array = lines.iter().map(|line| line.value).collect();
+    columns.push(("value", Arc::new(values), true));
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, values, nullable)| Field::new(*name, values.data_type().clone(), *nullable)).collect();
+    let arrays = columns.into_iter().map(|(_, values, _)| values).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).context("the rows of a sweep cannot be built; this is a bug")
+}
+
+/// What cells have in a column, as often as they have rows.
+fn settings_of(sweep: &Sweep, column: &Column, cells: &[Simulated], counts: &[usize]) -> Result<ArrayRef> {
+    let values = cells.iter().map(|cell| sweep.value(cell.cell, column)).zip(counts);
+    let array: ArrayRef = match column.kind {
+        Kind::Number => {
+            let numbers = values.flat_map(|(value, &count)| repeat_n(value.and_then(number), count));
+            Arc::new(numbers.collect::<Float64Array>())
+        }
+        Kind::Boolean => {
+            let booleans = values.flat_map(|(value, &count)| repeat_n(value.and_then(Value::as_bool), count));
+            Arc::new(booleans.collect::<BooleanArray>())
+        }
+        Kind::Text => {
+            let texts = values.map(|(value, &count)| Ok((value.map(text).transpose()?, count)));
+            let texts: Vec<(Option<String>, usize)> = texts.collect::<Result<_>>()?;
+            let rows = texts.iter().flat_map(|(text, count)| repeat_n(text.as_deref(), *count));
+            Arc::new(rows.collect::<StringArray>())
+        }
+    };
+    Ok(array)
+}
+
+/// A text as it is, anything else as compact JSON.
+fn text(value: &Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        other => serde_json::to_string(other).context("a value of TOML does not become JSON; this is a bug"),
+    }
+}
+
+/// The figures of a cell.
+fn lines(cell: &Simulated) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line> = cell.outcome.rewards.iter().flat_map(|row| of_node(cell, row)).collect();
+    lines.extend(cell.outcome.network.iter().map(of_network));
+    let counts = [("void_rounds", cell.outcome.void_rounds), ("skipped_evaluators", cell.outcome.skipped_evaluators)];
+    lines.extend(counts.map(|(metric, count)| Line {
+        node_type: NETWORK,
+        node: None,
+        strategy: None,
+        metric,
+        proxy: None,
+        value: Some(count as f64),
+    }));
+    lines
+}
+
+fn of_node<'o>(cell: &Simulated, row: &'o RewardRow) -> impl Iterator<Item = Line<'o>> + use<'o> {
+    let (has_attackers, has_closed_form) = (!cell.settings.is_honest(), !has_memory(&cell.settings));
+    let figures = [
+        ("jobs", true, Some(row.jobs as f64)),
+        ("avg_reward", true, row.avg_reward),
+        ("stderr", true, row.stderr),
+        ("ci_low", true, row.ci_low),
+        ("ci_high", true, row.ci_high),
+        ("std_reward", true, row.std_reward),
+        ("reward_p05", true, row.reward_p05),
+        ("reward_p50", true, row.reward_p50),
+        ("reward_p95", true, row.reward_p95),
+        ("expected_reward", has_closed_form, row.expected_reward),
+        ("expected_std", has_closed_form, row.expected_std),
+        ("z", has_closed_form, row.z),
+        ("honest_reward", has_attackers, row.honest_reward),
+        ("trust_weight", row.trust_weight.is_some(), row.trust_weight),
+    ];
+    figures.into_iter().filter(|(_, applies, _)| *applies).map(|(metric, _, value)| Line {
+        node_type: &row.node_type,
+        node: Some(&row.node),
+        strategy: Some(&row.strategy),
+        metric,
+        proxy: None,
+        value,
+    })
+}
+
+fn of_network(row: &NetworkRow) -> Line<'_> {
+    Line {
+        node_type: NETWORK,
+        node: None,
+        strategy: None,
+        metric: &row.metric,
+        proxy: row.proxy.as_deref(),
+        value: row.value,
+    }
+}
+
+/// What a finished table says of simulation and closed form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// Rows of the table.
+    pub rows: usize,
+    /// Rewards that were held against the closed form.
+    pub compared: usize,
+    /// Cells in which one of them is too far off to be chance, in their order.
+    pub cells: Vec<i64>,
+}
+
+impl Alarms {
+    /// The columns that it looks at.
+    pub const COLUMNS: [&'static str; 3] = ["cell", "metric", "value"];
+
+    /// Looks at the next rows.
+    pub fn see(&mut self, batch: &RecordBatch) -> Result<()> {
+        let cells = column::<Int64Array>(batch, "cell")?;
+        let metrics = column::<StringArray>(batch, "metric")?;
+        let values = column::<Float64Array>(batch, "value")?;
+        self.rows += batch.num_rows();
+        for row in 0..batch.num_rows() {
+            if metrics.value(row) != "z" || values.is_null(row) {
+                continue;
+            }
+            self.compared += 1;
+            let (cell, z) = (cells.value(row), values.value(row));
+            // A z that is no number is no comfort either.
+            if (z.is_nan() || z.abs() > ALARM) && self.cells.last() != Some(&cell) {
+                self.cells.push(cell);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn column<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Result<&'b A> {
+    batch
+        .column_by_name(name)
+        .and_then(|values| values.as_any().downcast_ref())
+        .with_context(|| format!("the table of a sweep has no column `{name}` of its kind: run the sweep again"))
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! Which rows a cell leaves, and that they do not depend on who else is in the batch.
+
+use super::*;
+use crate::settings::Simulation;
+use crate::simulate::Watch;
+use crate::simulate::network::Network;
+use crate::simulate::tests::random_network;
+use crate::sweep::{SweepFile, simulate_cell};
+use arrow::array::AsArray;
+use arrow::datatypes::DataType;
+use std::collections::HashSet;
+
+fn sweep(text: &str) -> Sweep {
+    let file = SweepFile::parse(&format!("name = \"s\"\n{text}")).expect("valid");
+    let settings = Simulation { rounds: 300, replicates: 4, ..Simulation::default() };
+    Sweep::new(&file, &settings).expect("valid")
+}
+
+fn network() -> Network {
+    random_network(3, (12, 3, 4), 10)
+}
+
+fn cells(sweep: &Sweep, network: &Network, cells: std::ops::Range<usize>) -> Vec<Simulated> {
+    cells.map(|cell| simulate_cell(sweep, network, cell, Watch::NOBODY).expect("plays")).collect()
+}
+
+fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
+    batch.column_by_name(name).expect("column").as_string::<i32>().iter().collect()
+}
+
+/// Metrics of the rows that `keep` keeps, by cell and node.
+fn metrics<'b>(batch: &'b RecordBatch, cell: i64, node: Option<&str>) -> Vec<&'b str> {
+    let numbers = batch.column_by_name("cell").expect("column").as_any().downcast_ref::<Int64Array>().expect("numbers");
+    let nodes = texts(batch, "node");
+    let metrics = texts(batch, "metric").into_iter().flatten().enumerate();
+    metrics.filter(|&(row, _)| numbers.value(row) == cell && nodes[row] == node).map(|(_, metric)| metric).collect()
+}
+
+#[test]
+fn a_cell_has_the_figures_of_its_mechanism_and_no_others() {
+    let network = network();
+    let sweep = sweep(
+        "[[list]]\n[[list]]\nevaluator_attacks = [{ strategy = \"boost\", nodes = [\"m1\"] }]\n[[list]]\nconsensus.trust = {}\n",
+    );
+    let batch = batch(&sweep, "r", &cells(&sweep, &network, 0..3)).expect("rows");
+    let node = |cell, node| metrics(&batch, cell, Some(node));
+    assert_eq!(
+        node(0, "m1"),
+        [
+            "jobs", "avg_reward", "stderr", "ci_low", "ci_high", "std_reward", "reward_p05", "reward_p50", "reward_p95",
+            "expected_reward", "expected_std", "z"
+        ]
+    );
+    assert!(node(1, "f0").ends_with(&["z", "honest_reward"]));
+    assert!(node(2, "m1").ends_with(&["reward_p95", "trust_weight"]) && !node(2, "f0").contains(&"trust_weight"));
+    let of_network = |cell| metrics(&batch, cell, None).into_iter().collect::<HashSet<_>>();
+    assert!(of_network(0).is_superset(&["consensus_error", "ranking_kendall", "void_rounds"].into()));
+    assert!(of_network(1).is_superset(&["payout_inflation_inference", "honest_malicious_gap"].into()));
+    assert!(of_network(2).contains("trust_saturation_round") && !of_network(0).contains("trust_saturation_round"));
+    // No trust saturated in so few rounds, or it did: either way an unknown figure is null, never zero.
+    let strategies: HashSet<Option<&str>> = texts(&batch, "strategy").into_iter().collect();
+    assert!(strategies.contains(&Some("honest")) && strategies.contains(&None) && strategies.len() >= 3);
+    assert_eq!(texts(&batch, "run").into_iter().flatten().collect::<HashSet<_>>(), ["r"].into());
+}
+
+#[test]
+fn settings_are_columns_of_their_own_kind() {
+    let sweep = sweep("[grid]\nk = [1, 2]\n\"consensus.rule\" = [\"mean\"]\nevaluator_attacks = [[{ strategy = \"lazy\", count = 1 }]]\n");
+    let batch = batch(&sweep, "r", &cells(&sweep, &network(), 0..2)).expect("rows");
+    let schema = batch.schema();
+    let kinds: Vec<(&str, &DataType, bool)> =
+        schema.fields().iter().map(|field| (field.name().as_str(), field.data_type(), field.is_nullable())).collect();
+    let (text, number) = (&DataType::Utf8, &DataType::Float64);
+    assert_eq!(
+        kinds,
+        [
+            ("run", text, false),
+            ("cell", &DataType::Int64, false),
+            ("k", number, true),
+            ("consensus.rule", text, true),
+            ("evaluator_attacks", text, true),
+            ("node_type", text, false),
+            ("node", text, true),
+            ("strategy", text, true),
+            ("metric", text, false),
+            ("proxy", text, true),
+            ("value", number, true),
+        ]
+    );
+    assert_eq!(texts(&batch, "consensus.rule")[0], Some("mean"));
+    assert_eq!(texts(&batch, "evaluator_attacks")[0], Some(r#"[{"strategy":"lazy","count":1}]"#));
+}
+
+#[test]
+fn a_cell_is_the_same_alone_and_in_company() {
+    let network = network();
+    let sweep = sweep("[grid]\nk = [1, 2, 3]\nbeta_f = [0, 0.5]\n");
+    let together = batch(&sweep, "r", &cells(&sweep, &network, 0..6)).expect("rows");
+    let mut begin = 0;
+    for cell in 0..6 {
+        let alone = batch(&sweep, "r", &cells(&sweep, &network, cell..cell + 1)).expect("rows");
+        assert_eq!(together.slice(begin, alone.num_rows()), alone);
+        begin += alone.num_rows();
+    }
+    assert_eq!(begin, together.num_rows());
+}
+
+#[test]
+fn alarms_name_the_cells_that_are_far_off() {
+    let sweep = sweep("[grid]\nseed = [1, 2, 3]\n");
+    let mut cells = cells(&sweep, &network(), 0..3);
+    let mut alarms = Alarms::default();
+    alarms.see(&batch(&sweep, "r", &cells).expect("rows")).expect("sees");
+    assert_eq!((alarms.compared, alarms.cells.len()), (3 * 7, 0));
+    cells[1].outcome.rewards[0].z = Some(-5.1);
+    cells[1].outcome.rewards[3].z = Some(f64::NAN);
+    cells[2].outcome.rewards[6].z = None;
+    let mut alarms = Alarms::default();
+    alarms.see(&batch(&sweep, "r", &cells).expect("rows")).expect("sees");
+    assert_eq!((alarms.compared, alarms.cells), (3 * 7 - 1, vec![1]));
+}
+
+#[test]
+fn what_the_network_cannot_play_is_refused_by_cell() {
+    let network = network();
+    let refused = |text: &str| format!("{:#}", crate::sweep::check(&sweep(text), &network).expect_err("refused"));
+    let message = refused("[grid]\nk = [3, 5]\n");
+    assert!(message.contains("cell 1 (k = 5): `simulation.k` asks for 5 evaluators per round, but the pool has 4"), "{message}");
+    // Each value alone is fine; together they are not.
+    let message = refused("[simulation.pool]\nevaluators = 9\n[grid]\nk = [3, 9]\n\"pool.evaluators\" = [9, 5]\n");
+    assert!(message.contains("cell 3 (k = 9, pool.evaluators = 5)"), "{message}");
+    let message = refused("[grid]\nconsensus.stakes = [{ m1 = 2.0 }, { nobody = 2.0 }]\n");
+    assert!(message.contains("cell 1") && message.contains("nobody"), "{message}");
+    crate::sweep::check(&sweep("[grid]\nk = [1, 4]\n"), &network).expect("plays");
+}
