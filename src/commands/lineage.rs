@@ -104,7 +104,8 @@ pub fn of_network(run: &Run) -> Result<String> {
         .file("profile.parquet", &run.dir.table("profile"))?
         // What consensus is held against beside F1, where a judge was asked.
         .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
-    let scorers = [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
+    let scorers =
+        [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
     Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())
 }
 

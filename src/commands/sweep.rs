@@ -12,10 +12,10 @@ use crate::output::Progress;
 use crate::report::format::count;
 use crate::simulate::Watch;
 use crate::simulate::network::Network;
+use crate::store::Fingerprint;
 use crate::store::batches::{self, Parts};
 use crate::store::run_record::StageRecord;
 use crate::store::table::{self, Stamp};
-use crate::store::Fingerprint;
 use crate::sweep::{self, Alarms, Simulated, Size, Sweep, SweepFile};
 use anyhow::{Context as _, Result, ensure};
 use rayon::prelude::*;
@@ -184,8 +184,7 @@ impl Work<'_> {
 impl Summary {
     fn text(&self) -> String {
         let Self { sweep, table, .. } = self;
-        let (cells, rows, compared) =
-            (count(self.cells as u64), count(self.rows as u64), count(self.compared as u64));
+        let (cells, rows, compared) = (count(self.cells as u64), count(self.rows as u64), count(self.compared as u64));
         let said = if self.cells_far_off.is_empty() {
             format!("no reward of {compared} with a closed form is more than 5 standard errors from it")
         } else {

@@ -6,6 +6,7 @@ use crate::simulate::network::{Network, Node};
 use crate::simulate::rng::Stream;
 use crate::simulate::table::ScoreTable;
 use anyhow::{Result, ensure};
+use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The network with a synthetic pool in place of its evaluators. Evaluator i is modelled on the real one number i modulo
@@ -35,29 +36,30 @@ fn normal(stream: &mut Stream) -> f64 {
     Normal::standard().inverse_cdf(stream.unit().mul_add(1.0 - 1e-15, 5e-16))
 }
 
-/// Scores in a table of as many records and nodes, made cell by cell by `score`; NaN where there is none.
-fn table_of(real: &ScoreTable, evaluators: usize, mut score: impl FnMut(usize, usize) -> f64) -> ScoreTable {
-    let mut table = ScoreTable::new(real.tasks(), real.models(), evaluators);
-    for evaluator in 0..evaluators {
-        for cell in 0..real.cells() {
+/// A table of as many records and nodes, each evaluator's scores made on its own from its random numbers: `score` gives the
+/// one of a cell, NaN where there is none.
+fn table_of(real: &ScoreTable, pool: &Pool, score: impl Fn(usize, usize, &mut Stream) -> f64 + Sync) -> ScoreTable {
+    let columns: Vec<Vec<f64>> = (0..pool.evaluators)
+        .into_par_iter()
+        .map(|evaluator| {
+            let mut stream = stream(pool, evaluator);
+            (0..real.cells()).map(|cell| score(cell, evaluator, &mut stream)).collect()
+        })
+        .collect();
+    let mut table = ScoreTable::new(real.tasks(), real.models(), pool.evaluators);
+    for (evaluator, column) in columns.iter().enumerate() {
+        for (cell, &score) in column.iter().enumerate().filter(|(_, score)| !score.is_nan()) {
             let (task, model) = real.task_and_model(cell);
-            let score = score(cell, evaluator);
-            if !score.is_nan() {
-                table.set(task, model, evaluator, score);
-            }
+            table.set(task, model, evaluator, score);
         }
     }
     table
 }
 
 fn noisy(real: &ScoreTable, pool: &Pool) -> ScoreTable {
-    let mut streams: Vec<Stream> = (0..pool.evaluators).map(|i| stream(pool, i)).collect();
-    table_of(real, pool.evaluators, |cell, evaluator| {
+    table_of(real, pool, |cell, evaluator, stream| {
         let score = real.score(cell, evaluator % real.evaluators());
-        if score.is_nan() {
-            return score;
-        }
-        (score + pool.noise * normal(&mut streams[evaluator])).clamp(0.0, 10.0)
+        if score.is_nan() { score } else { (score + pool.noise * normal(stream)).clamp(0.0, 10.0) }
     })
 }
 
@@ -89,14 +91,13 @@ fn copula(real: &ScoreTable, pool: &Pool) -> Result<ScoreTable> {
             evidence / precision + normal(&mut factors) / precision.sqrt()
         })
         .collect();
-    let mut streams: Vec<Stream> = (0..pool.evaluators).map(|i| stream(pool, i)).collect();
-    Ok(table_of(real, pool.evaluators, |cell, evaluator| {
+    Ok(table_of(real, pool, |cell, evaluator, stream| {
         let template = evaluator % count;
         if real.score(cell, template).is_nan() {
             return f64::NAN;
         }
         let lambda = loadings[template];
-        let value = lambda * factor[cell] + (1.0 - lambda * lambda).sqrt() * normal(&mut streams[evaluator]);
+        let value = lambda * factor[cell] + (1.0 - lambda * lambda).sqrt() * normal(stream);
         quantile(&sorted[template], Normal::standard().cdf(value))
     }))
 }

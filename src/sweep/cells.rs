@@ -84,7 +84,12 @@ impl Sweep {
             for (path, value) in entry {
                 base.with([(path.as_str(), value)]).with_context(of_list)?;
             }
-            let paths: Vec<&str> = entry.iter().map(|(path, _)| path).chain(grid.iter().map(|(path, _)| path)).map(String::as_str).collect();
+            let paths: Vec<&str> = entry
+                .iter()
+                .map(|(path, _)| path)
+                .chain(grid.iter().map(|(path, _)| path))
+                .map(String::as_str)
+                .collect();
             check_apart(&paths)?;
         }
         let cells = grid
@@ -156,7 +161,8 @@ impl Sweep {
     pub fn fingerprints(&self) -> Result<Vec<String>> {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.path.as_str()).collect();
         let of_chunk = |cells: Range<usize>| -> Result<String> {
-            let begun = Fingerprint::new("cells of a sweep").value("columns", &columns)?.value("steps", &super::STEPS)?;
+            let begun =
+                Fingerprint::new("cells of a sweep").value("columns", &columns)?.value("steps", &super::STEPS)?;
             let all = cells.into_iter().try_fold(begun, |fingerprint, cell| {
                 let set: Vec<Option<&Value>> = self.columns.iter().map(|column| self.value(cell, column)).collect();
                 fingerprint.value("cell", &(cell, set, self.settings(cell)?))
@@ -223,7 +229,10 @@ fn check_apart(paths: &[&str]) -> Result<()> {
             ensure!(path != other, "`{path}` is given twice");
             let (outer, inner) = if path.len() < other.len() { (path, other) } else { (other, path) };
             let holds = inner.strip_prefix(*outer).is_some_and(|rest| rest.starts_with('.'));
-            ensure!(!holds, "`{outer}` and `{inner}` are set in the same cell, where one would overwrite the other: leave one out");
+            ensure!(
+                !holds,
+                "`{outer}` and `{inner}` are set in the same cell, where one would overwrite the other: leave one out"
+            );
         }
     }
     Ok(())
@@ -236,7 +245,9 @@ fn columns(held: &Table, entries: &[Vec<Assignment>], grid: &[Axis]) -> Vec<Colu
             continue;
         }
         let otherwise = at(held, path);
-        let values = entries.iter().map(|entry| entry.iter().find(|(other, _)| other == path).map(|(_, value)| value).or(otherwise));
+        let values = entries
+            .iter()
+            .map(|entry| entry.iter().find(|(other, _)| other == path).map(|(_, value)| value).or(otherwise));
         let kind = Kind::of(&values.flatten().collect::<Vec<_>>());
         columns.push(Column { path: path.clone(), kind, otherwise: otherwise.cloned() });
     }

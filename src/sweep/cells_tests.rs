@@ -81,12 +81,8 @@ fn values_of_a_column_have_one_kind() {
          deviation = [\"inclusive\"]\n",
     )
     .expect("valid");
-    let expected = [
-        ("k", Kind::Text),
-        ("beta_f", Kind::Number),
-        ("evaluator_attacks", Kind::Text),
-        ("deviation", Kind::Text),
-    ];
+    let expected =
+        [("k", Kind::Text), ("beta_f", Kind::Number), ("evaluator_attacks", Kind::Text), ("deviation", Kind::Text)];
     assert_eq!(kinds(&sweep), expected);
     assert_eq!(Kind::of(&[&Value::Boolean(true), &Value::Boolean(false)]), Kind::Boolean);
 }
@@ -118,9 +114,13 @@ fn one_path_cannot_overwrite_another() {
     assert!(message.contains("`consensus` and `consensus.trim` are set in the same cell"), "{message}");
     let message = error("list = [{ k = 1 }]\n[grid]\nk = [1, 2]\n");
     assert!(message.contains("`k` is given twice"), "{message}");
-    assert!(error("[grid]\n\"audit.penalty\" = [1]\n[grid.audit]\npenalty = [2]\n").contains("`audit.penalty` is given twice"));
+    assert!(
+        error("[grid]\n\"audit.penalty\" = [1]\n[grid.audit]\npenalty = [2]\n")
+            .contains("`audit.penalty` is given twice")
+    );
     // Names that only begin alike are fine.
-    sweep("[grid]\nbeta_f = [1]\nbeta_m = [1]\n\"consensus.trim\" = [0.1]\n\"consensus.trust.min\" = [0.1]\n").expect("valid");
+    sweep("[grid]\nbeta_f = [1]\nbeta_m = [1]\n\"consensus.trim\" = [0.1]\n\"consensus.trust.min\" = [0.1]\n")
+        .expect("valid");
 }
 
 #[test]

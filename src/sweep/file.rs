@@ -67,7 +67,10 @@ fn collect_axes(table: Table, prefix: &str, axes: &mut Vec<Axis>) -> Result<()> 
         match value {
             Value::Table(inner) => collect_axes(inner, &path, axes)?,
             Value::Array(values) => {
-                ensure!(!values.is_empty(), "`grid.{path}` has no values, which leaves no cell: give it some or leave it out");
+                ensure!(
+                    !values.is_empty(),
+                    "`grid.{path}` has no values, which leaves no cell: give it some or leave it out"
+                );
                 axes.push((path, values));
             }
             single => bail!(

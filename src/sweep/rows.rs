@@ -1,8 +1,8 @@
 //! Cells as rows of a sweep's table: one row per figure, so that cells with other nodes, and figures that only some
 //! mechanisms have, stand in the same columns.
 
-use super::cells::{Column, Kind, Sweep, number};
 use super::Simulated;
+use super::cells::{Column, Kind, Sweep, number};
 use crate::simulate::player::has_memory;
 use crate::store::rows::{NetworkRow, RewardRow};
 use anyhow::{Context, Result};
@@ -57,10 +57,13 @@ pub fn batch(sweep: &Sweep, run: &str, cells: &[Simulated]) -> Result<RecordBatc
     add("proxy", |line| line.proxy, true);
     let values: Float64Array = lines.iter().map(|line| line.value).collect();
     columns.push(("value", Arc::new(values), true));
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, values, nullable)| Field::new(*name, values.data_type().clone(), *nullable)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, values, nullable)| Field::new(*name, values.data_type().clone(), *nullable))
+        .collect();
     let arrays = columns.into_iter().map(|(_, values, _)| values).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).context("the rows of a sweep cannot be built; this is a bug")
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .context("the rows of a sweep cannot be built; this is a bug")
 }
 
 /// What cells have in a column, as often as they have rows.

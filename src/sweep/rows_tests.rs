@@ -47,8 +47,18 @@ fn a_cell_has_the_figures_of_its_mechanism_and_no_others() {
     assert_eq!(
         node(0, "m1"),
         [
-            "jobs", "avg_reward", "stderr", "ci_low", "ci_high", "std_reward", "reward_p05", "reward_p50", "reward_p95",
-            "expected_reward", "expected_std", "z"
+            "jobs",
+            "avg_reward",
+            "stderr",
+            "ci_low",
+            "ci_high",
+            "std_reward",
+            "reward_p05",
+            "reward_p50",
+            "reward_p95",
+            "expected_reward",
+            "expected_std",
+            "z"
         ]
     );
     assert!(node(1, "f0").ends_with(&["z", "honest_reward"]));
@@ -65,7 +75,9 @@ fn a_cell_has_the_figures_of_its_mechanism_and_no_others() {
 
 #[test]
 fn settings_are_columns_of_their_own_kind() {
-    let sweep = sweep("[grid]\nk = [1, 2]\n\"consensus.rule\" = [\"mean\"]\nevaluator_attacks = [[{ strategy = \"lazy\", count = 1 }]]\n");
+    let sweep = sweep(
+        "[grid]\nk = [1, 2]\n\"consensus.rule\" = [\"mean\"]\nevaluator_attacks = [[{ strategy = \"lazy\", count = 1 }]]\n",
+    );
     let batch = batch(&sweep, "r", &cells(&sweep, &network(), 0..2)).expect("rows");
     let schema = batch.schema();
     let kinds: Vec<(&str, &DataType, bool)> =
@@ -125,7 +137,10 @@ fn what_the_network_cannot_play_is_refused_by_cell() {
     let network = network();
     let refused = |text: &str| format!("{:#}", crate::sweep::check(&sweep(text), &network).expect_err("refused"));
     let message = refused("[grid]\nk = [3, 5]\n");
-    assert!(message.contains("cell 1 (k = 5): `simulation.k` asks for 5 evaluators per round, but the pool has 4"), "{message}");
+    assert!(
+        message.contains("cell 1 (k = 5): `simulation.k` asks for 5 evaluators per round, but the pool has 4"),
+        "{message}"
+    );
     // Each value alone is fine; together they are not.
     let message = refused("[simulation.pool]\nevaluators = 9\n[grid]\nk = [3, 9]\n\"pool.evaluators\" = [9, 5]\n");
     assert!(message.contains("cell 3 (k = 9, pool.evaluators = 5)"), "{message}");

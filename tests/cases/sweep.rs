@@ -14,7 +14,8 @@ const EVALUATORS: [&str; 3] = ["tiny_bi", "tiny_cross", "tiny_nli"];
 /// A run `own` of three LLMs and three evaluators, scored and costed without a model.
 fn scored() -> Scratch {
     let scratch = Scratch::new();
-    let answer = |task: usize, model: usize| format!("lamp {} {}", task * (model + 1), "lights ".repeat(1 + (task + model) % 3));
+    let answer =
+        |task: usize, model: usize| format!("lamp {} {}", task * (model + 1), "lights ".repeat(1 + (task + model) % 3));
     import(&scratch, &answers(14, 3, answer), &EVALUATORS, &[]);
     scratch.poq(&["score", "results/own", "--fake-inference"], 0);
     let latencies = ["m0=10", "m1=20", "m2=40", "tiny_bi=1", "tiny_cross=3", "tiny_nli=5"];
@@ -23,7 +24,8 @@ fn scored() -> Scratch {
     scratch
 }
 
-const SMALL: &str = "name = \"small\"\n[simulation]\nrounds = 200\nreplicates = 4\n[grid]\nk = [1, 2, 3]\nbeta_f = [0.0, 0.5]\n";
+const SMALL: &str =
+    "name = \"small\"\n[simulation]\nrounds = 200\nreplicates = 4\n[grid]\nk = [1, 2, 3]\nbeta_f = [0.0, 0.5]\n";
 
 /// Enough cells to be in the middle of them when a signal comes.
 fn large() -> String {
@@ -82,7 +84,10 @@ fn a_sweep_is_one_long_table_that_agrees_with_single_simulations() {
         let of = |metric: &str| values[&(3, row.node.clone(), metric.to_owned(), "-".to_owned())];
         assert_eq!(of("avg_reward"), row.avg_reward);
         assert_eq!((of("ci_low"), of("ci_high"), of("stderr")), (row.ci_low, row.ci_high, row.stderr));
-        assert_eq!((of("reward_p05"), of("reward_p95"), of("std_reward")), (row.reward_p05, row.reward_p95, row.std_reward));
+        assert_eq!(
+            (of("reward_p05"), of("reward_p95"), of("std_reward")),
+            (row.reward_p05, row.reward_p95, row.std_reward)
+        );
         assert_eq!((of("expected_reward"), of("z"), of("jobs")), (row.expected_reward, row.z, Some(row.jobs as f64)));
     }
     let of_network = |metric: &str, proxy: &str| values[&(3, "-".to_owned(), metric.to_owned(), proxy.to_owned())];
@@ -126,7 +131,8 @@ fn a_killed_sweep_ends_like_an_undisturbed_one() {
 
     let first = scratch.path("results/own/sweeps/large/part-00001.parquet");
     for share in [0.1, 0.3] {
-        let mut child = scratch.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        let mut child =
+            scratch.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
         let deadline = Instant::now() + Duration::from_mins(1);
         while !first.exists() {
             assert!(Instant::now() < deadline, "no part appeared");
@@ -148,8 +154,7 @@ fn an_interrupted_sweep_ends_with_130_and_goes_on() {
     let scratch = scored();
     scratch.write("large.toml", &large());
     let arguments = ["sweep", "results/own", "large.toml"];
-    let child =
-        scratch.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("poq starts");
+    let child = scratch.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("poq starts");
     let first = scratch.path("results/own/sweeps/large/part-00001.parquet");
     let deadline = Instant::now() + Duration::from_mins(1);
     while !first.exists() {
@@ -213,7 +218,10 @@ fn what_cannot_be_swept_is_refused_with_what_to_do() {
 #[test]
 fn an_absurd_size_has_to_be_meant() {
     let scratch = scored();
-    scratch.write("s.toml", "name = \"s\"\n[simulation]\nrounds = 10_000_000_000\n[grid]\nreplicates = [100, 200]\nk = [1, 2]\n");
+    scratch.write(
+        "s.toml",
+        "name = \"s\"\n[simulation]\nrounds = 10_000_000_000\n[grid]\nreplicates = [100, 200]\nk = [1, 2]\n",
+    );
     let parts = ["4 cells", "6,000,000,000,000 rounds", "hint: `--yes`"];
     scratch.poq(&["sweep", "results/own", "s.toml"], 2).says(&parts);
     let numbers: Vec<String> = (1..=400).map(|number| number.to_string()).collect();
