@@ -63,7 +63,7 @@ bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 
 # Measure poq against Python tools on the same weights and inputs; brings torch (about 6 GB)
-# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --prompts N, --new-tokens N, --out DIR)
+# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --prompts N, --new-tokens N, --rounds N, --out DIR)
 bench-peers *FLAGS: (export "--pool" "quick") (export "--pool" "bench") (runtime "openvino") peers-environment
     cargo build --release --locked
     PYTHONPATH=export .venv/peers/bin/python benches/peers/run.py {{FLAGS}}

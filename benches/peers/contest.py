@@ -25,13 +25,15 @@ class Unavailable(Exception):
 class Pass:
     """One timed pass over all inputs: seconds on the contestant's own clock, and what it answered.
 
-    That is a score per pair, an answer per prompt, or what a table holds.
+    That is a score per pair, an answer per prompt, what a table holds, or what nodes earned.
     """
 
     seconds: float
     answers: Any
     # Seconds of the whole command, where the pass was one.
     command_seconds: float | None = None
+    # How much work it was, where contestants do unlike amounts; else that of the inputs.
+    units: float | None = None
 
 
 class Inputs(Protocol):
@@ -42,10 +44,10 @@ class Inputs(Protocol):
     unit: str
 
     def __len__(self) -> int:
-        """Pairs or prompts."""
+        """Pairs, prompts or rounds."""
 
     @property
-    def units(self) -> int:
+    def units(self) -> float:
         """How much work a pass is, in what the rate counts."""
 
     def describe(self) -> str:
@@ -57,7 +59,7 @@ class Inputs(Protocol):
     def write(self, folder: Path) -> Path:
         """The file the workers read."""
 
-    def read(self, answers: list) -> Any:
+    def read(self, answers: Any) -> Any:
         """A worker's answers."""
 
 
@@ -90,7 +92,7 @@ class Record:
 
     def rates(self) -> list[float]:
         """Units of work per second of every repeat."""
-        return [self.inputs.units / found.seconds for found in self.passes]
+        return [(found.units or self.inputs.units) / found.seconds for found in self.passes]
 
     def median(self) -> float:
         """Units of work per second."""

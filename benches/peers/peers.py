@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -54,7 +55,7 @@ class Worker:
             self.process.stdin.flush()
         answer = self._answer()
         time.sleep(SETTLE_SECONDS)
-        return Pass(answer["seconds"], answer["answers"])
+        return Pass(answer["seconds"], answer["answers"], units=answer["units"])
 
     def _answer(self) -> dict:
         if self._refusal is None:
@@ -98,14 +99,15 @@ class PeerContestant:
             tools = self.worker.versions()
         except Unavailable:
             tools = self.peer.module.removesuffix("_worker").replace("_", "-")
-        return f"{tools}; {self.peer.description}, batch {self.batch_size}"
+        size = f", {self.peer.size_name} {self.batch_size}" if self.peer.size_name else ""
+        return f"{tools}; {self.peer.description}{size}"
 
     def warm_up(self, inputs: Inputs) -> None:
         self.timed_pass(inputs)
 
     def timed_pass(self, inputs: Inputs) -> Pass:
         found = self.worker.timed_pass(inputs.write(self.folder), self.batch_size)
-        return Pass(found.seconds, inputs.read(found.answers))
+        return dataclasses.replace(found, answers=inputs.read(found.answers))
 
 
 class Team:

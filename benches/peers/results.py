@@ -50,7 +50,8 @@ def summary(entries: list[dict]) -> list[str]:
     rows = []
     for one in entries:
         low, high = one["spread"]["ratio"]
-        values = [f"{one[side]:.1f}" if one["unit"] != "s" else f"{one[side]:.3f}" for side in ("ours", "peer")]
+        digits = 3 if one["unit"] in ("s", "M rounds/s") else 1
+        values = [f"{one[side]:.{digits}f}" for side in ("ours", "peer")]
         ratio = [f"**{one['ratio']:.2f}**", f"{low:.2f}..{high:.2f}"]
         rows.append([f"`{one['name']}`", *values, one["unit"], *ratio, one["ours_tool"], one["peer_tool"]])
     return [table(["row", "poq", "peer", "unit", "ratio", "spread", "poq as", "the peer"], rows)]

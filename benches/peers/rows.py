@@ -24,6 +24,7 @@ class Bench:
     rows: int
     prompts: int
     new_tokens: int
+    rounds: int
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """`just bench-peers`: measure poq against Python tools, on the same weights and the same inputs.
 
     python benches/peers/run.py [--only NAME …] [--repeats N] [--pairs N] [--rows N]
-                                [--prompts N] [--new-tokens N] [--out DIR]
+                                [--prompts N] [--new-tokens N] [--rounds N] [--out DIR]
 
-Writes DIR/peers.json, and a table for people: DIR/RESULTS.md for scores and tables, DIR/RESULTS-generation.md for
-generation. A table of which every row was measured at full size goes to benches/ instead.
-Exit code 1 if a row could not be measured, or if scores that must agree do not.
+Writes DIR/peers.json, and a table for people: DIR/RESULTS.md for scores and tables, DIR/RESULTS-simulation.md for
+the simulation, DIR/RESULTS-generation.md for generation. A table of which every row was measured at full size goes to
+benches/ instead.
+Exit code 1 if a row could not be measured, or if scores or rewards that must agree do not.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ from generate import measure as measure_generation
 from ours import Engine
 from rows import Bench, Measured
 from settings import REPOSITORY, RESULTS_TABLES
+from simulate import NAMES as SIMULATION_NAMES
+from simulate import measure as measure_simulation
 from tables import NAMES as TABLE_NAMES
 from tables import measure as measure_tables
 from talk import say
 
 SCORING_NAMES = (*BI_ENCODERS.names.values(), *CROSS_ENCODERS.names.values(), *TABLE_NAMES)
-NAMES = (*SCORING_NAMES, *GENERATE_NAMES)
+NAMES = (*SCORING_NAMES, *SIMULATION_NAMES, *GENERATE_NAMES)
 REPEATS = 5
-FULL_SIZE = PAIRS, ROWS, PROMPTS, NEW_TOKENS = 700, 1_000_000, 160, 49
+FULL_SIZE = PAIRS, ROWS, PROMPTS, NEW_TOKENS, ROUNDS = 700, 1_000_000, 160, 49, 1_000_000_000
 
 
 def main() -> int:
@@ -43,7 +46,7 @@ def main() -> int:
     models = arguments.models.resolve()
     engine = Engine(arguments.poq.resolve(), models, out / "runs")
     only = frozenset(arguments.only)
-    size = (arguments.pairs, arguments.rows, arguments.prompts, arguments.new_tokens)
+    size = (arguments.pairs, arguments.rows, arguments.prompts, arguments.new_tokens, arguments.rounds)
     bench = Bench(engine, models, out, only, arguments.repeats, *size)
     facts |= {"poq": f"{engine.version}, {results.commit()}", "repeats": str(bench.repeats)}
     command = shlex.join(["just", "bench-peers", *sys.argv[1:]])
@@ -59,6 +62,7 @@ def main() -> int:
                 lambda: measure_tables(bench),
             ),
         ),
+        ("RESULTS-simulation.md", SIMULATION_NAMES, (lambda: measure_simulation(bench),)),
         ("RESULTS-generation.md", GENERATE_NAMES, (lambda: measure_generation(bench),)),
     ):
         if bench.only.isdisjoint(names):
@@ -96,6 +100,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rows", type=positive, default=ROWS, help="rows of the table that is loaded (default: %(default)s)")
     add("--prompts", type=positive, default=PROMPTS, help="prompts of the generation rows (default: %(default)s)")
     add("--new-tokens", type=positive, default=NEW_TOKENS, help="tokens of an answer there (default: %(default)s)")
+    add("--rounds", type=positive, default=ROUNDS, help="rounds of the simulation (default: %(default)s)")
     add("--out", type=Path, default=REPOSITORY / "results/bench", help="where peers.json goes (default: results/bench)")
     add("--poq", type=Path, default=REPOSITORY / "target/release/poq", help="the binary (default: target/release/poq)")
     add("--models", type=Path, default=REPOSITORY / "models", help="registry and exported models (default: models)")

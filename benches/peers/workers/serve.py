@@ -34,9 +34,13 @@ def read_pairs(path: str) -> tuple[list[str], list[str]]:
 def serve(
     load: Callable[[dict], tuple[Pass, str]],
     read: Callable[[str], Any] = read_pairs,
-    summarise: Callable[[Any], list] = list,
+    summarise: Callable[[Any], Any] = list,
+    units: Callable[[Any], float] | None = None,
 ) -> None:
-    """Load with the options in the first argument and serve requests; whatever goes wrong is the answer."""
+    """Load with the options in the first argument and serve requests; whatever goes wrong is the answer.
+
+    `units` says how much work a pass was, where that is not for the inputs to say.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print goes to the log, not between the answers
 
@@ -63,7 +67,8 @@ def serve(
         except Exception as error:  # likewise
             answer({"failed": reason(error)})
             raise
-        answer({"seconds": seconds, "answers": summarise(result)})
+        work = units(result) if units else None
+        answer({"seconds": seconds, "answers": summarise(result), "units": work})
         del result
 
 
