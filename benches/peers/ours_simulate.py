@@ -68,7 +68,7 @@ def prepare(engine: Engine) -> Path:
     with answers.open("w", encoding="utf-8") as file:
         for record in range(RECORDS):
             for model, latency in INFERENCE_LATENCIES.items():
-                output = " ".join(f"word{chance.randrange(1000)}" for _ in range(8))
+                output = " ".join(f"word{chance.randrange(1000)}" for _ in range(chance.randint(4, 24)))
                 row = {"task_id": f"task_{record:03}", "task_type": "qa", "input": f"question {record}"}
                 row |= {"reference": f"answer {record}", "model": model, "output": output, "latency_ms": latency}
                 file.write(json.dumps(row) + "\n")

@@ -1,6 +1,6 @@
 """NumPy as far as it goes, in chunks that stay in the cache, in two ways.
 
-`rewards` is Algorithm 1 in whole arrays: draw, look up the scores, agree, pay, and take the statistics of what was paid.
+`rewards` is Algorithm 1 in whole arrays: draw, look up the scores, agree, pay, take the statistics of what was paid.
 `counts` does what poq does: a round's record and node decide all that it pays, so it is enough to count how often each
 pair is drawn and to weigh every pair's rewards by that in the end. What is drawn is every single round all the same.
 """
@@ -11,7 +11,8 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,7 +22,9 @@ from workers.serve import Pass, serve, versions
 from workers.simulation import Earned, Network, Played, millions, read_network, share, summarise
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
-Tally = Callable[[np.ndarray, int], np.ndarray]
+
+# More than any reward, so that rewards of different nodes stay apart.
+APART = 10.0
 
 
 def load(options: dict) -> tuple[Pass, str]:
@@ -46,7 +49,6 @@ class Part:
     # Names, for a part may have to travel to another process.
     generator: str
     draw: str
-    tally: str
 
     def random(self) -> np.random.Generator:
         """A stream of its own."""
@@ -58,8 +60,7 @@ def parts(rounds: int, chunk: int, seed: int, options: dict) -> list[Part]:
     number = options["number"]
     shares = [rounds // number + (index < rounds % number) for index in range(number)]
     seeds = np.random.SeedSequence(seed).spawn(number)
-    names = (options["generator"], options["draw"], options["tally"])
-    return [Part(own, chunk, stream, *names) for own, stream in zip(shares, seeds)]
+    return [Part(own, chunk, seed, options["generator"], options["draw"]) for own, seed in zip(shares, seeds)]
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class Arrays:
 
     # One array per evaluator.
     scores: list[np.ndarray]
-    # The inference node of a pair, and what it costs times its weight.
-    node: np.ndarray
+    # What the pair's inference node costs, times the weight of cost.
     inference_price: np.ndarray
     evaluator_prices: list[float]
     nodes: int
@@ -83,13 +83,17 @@ class Arrays:
         records, nodes, evaluators = scores.shape
         return cls(
             list(np.ascontiguousarray(scores.reshape(-1, evaluators).T)),
-            np.tile(np.arange(nodes, dtype=np.uint8), records),
             np.tile(network.beta * np.array(network.inference_costs), records),
             [network.beta * cost for cost in network.evaluator_costs],
             nodes,
             network.alpha,
             network.quantiles,
         )
+
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return len(self.inference_price)
 
     def pay(self, pairs: np.ndarray, inference: np.ndarray, evaluators: list[np.ndarray]) -> None:
         """Equations 1 to 5 for some pairs: the rewards of their inference node and of every evaluator."""
@@ -105,32 +109,43 @@ class Arrays:
 
 
 def by_rewards(network: Arrays, parts: list[Part], helpers: Threads) -> list[Earned]:
-    """All rewards of all rounds, then their statistics, node by node."""
-    rounds = sum(part.rounds for part in parts)
-    node = np.empty(rounds, np.uint8)
-    inference = np.empty(rounds)
-    evaluators = [np.empty(rounds) for _ in network.scores]
+    """All rewards of all rounds, then their statistics, node by node.
+
+    Quantiles come from sorting: `np.partition`, and `np.quantile` with it, takes several times as long. Inference nodes
+    are told apart by a number added to their rewards, so that one sort serves all of them.
+    """
+    kept = room(sum(part.rounds for part in parts), 1 + len(network.scores))
     ends = np.cumsum([part.rounds for part in parts]).tolist()
+    shifts = np.tile(APART * np.arange(network.nodes), network.pairs // network.nodes)
 
     def play(part: Part, end: int) -> None:
         random, draw = part.random(), DRAWS[part.draw]
         for begin in range(end - part.rounds, end, part.chunk):
             here = slice(begin, min(begin + part.chunk, end))
-            pairs = draw(random, len(network.node), here.stop - here.start)
-            node[here] = network.node.take(pairs)
-            network.pay(pairs, inference[here], [rewards[here] for rewards in evaluators])
+            pairs = draw(random, network.pairs, here.stop - here.start)
+            inference, *evaluators = (rewards[here] for rewards in kept)
+            network.pay(pairs, inference, evaluators)
+            inference += shifts.take(pairs)
 
     helpers.map(play, parts, ends)
-    by_node = [partial(np.compress, node == one, inference) for one in range(network.nodes)]
-    whole = [partial(np.asarray, rewards) for rewards in evaluators]
-    return helpers.map(partial(earned, quantiles=network.quantiles), [*by_node, *whole])
+    helpers.map(np.ndarray.sort, kept)
+    inference, *evaluators = kept
+    starts = np.searchsorted(inference, APART * (np.arange(network.nodes + 1) - 0.5))
+    by_node = [inference[begin:end] for begin, end in pairwise(starts)]
+    shifted = [APART * node for node in range(network.nodes)] + [0.0] * len(evaluators)
+    return helpers.map(partial(earned, network.quantiles), [*by_node, *evaluators], shifted)
 
 
-def earned(choose: Callable[[], np.ndarray], quantiles: list[float]) -> Earned:
-    """Statistics of a node's rewards."""
-    rewards = choose()
-    values = np.quantile(rewards, quantiles).tolist()
-    return Earned(len(rewards), float(rewards.mean()), float(rewards.var(ddof=1)), values)
+@lru_cache(maxsize=1)
+def room(rounds: int, nodes: int) -> list[np.ndarray]:
+    """Where all rewards are kept, from one pass to the next: to be given fresh memory takes longer than to fill it."""
+    return [np.empty(rounds) for _ in range(nodes)]
+
+
+def earned(quantiles: list[float], rewards: np.ndarray, shift: float) -> Earned:
+    """Statistics of a node's sorted rewards, to which `shift` was added."""
+    values = rewards[[int(part * len(rewards)) for part in quantiles]] - shift
+    return Earned(len(rewards), float(rewards.mean()) - shift, float(rewards.var(ddof=1)), values.tolist())
 
 
 # ---- the second way: how often every pair is drawn -----------------------------------------------
@@ -138,10 +153,9 @@ def earned(choose: Callable[[], np.ndarray], quantiles: list[float]) -> Earned:
 
 def by_counts(network: Arrays, parts: list[Part], helpers: Threads | Processes) -> list[Earned]:
     """Every pair's rewards once, weighed by how often it was drawn."""
-    outcomes = len(network.node)
-    counts = sum(helpers.map(count, parts, [outcomes] * len(parts)))
-    inference, evaluators = np.empty(outcomes), [np.empty(outcomes) for _ in network.scores]
-    network.pay(np.arange(outcomes), inference, evaluators)
+    counts = sum(helpers.map(count, parts, [network.pairs] * len(parts)))
+    inference, *evaluators = (np.empty(network.pairs) for _ in range(1 + len(network.scores)))
+    network.pay(np.arange(network.pairs), inference, evaluators)
     of_nodes = [(inference[node :: network.nodes], counts[node :: network.nodes]) for node in range(network.nodes)]
     of_evaluators = [(rewards, counts) for rewards in evaluators]
     return [weighed(*pair, network.quantiles) for pair in (*of_nodes, *of_evaluators)]
@@ -149,11 +163,12 @@ def by_counts(network: Arrays, parts: list[Part], helpers: Threads | Processes) 
 
 def count(part: Part, outcomes: int) -> np.ndarray:
     """How often each of the outcomes is drawn."""
-    random, draw, tally = part.random(), DRAWS[part.draw], TALLIES[part.tally]
+    random, draw = part.random(), DRAWS[part.draw]
     counts = np.zeros(outcomes, np.int64)
     left = part.rounds
     while left:
-        found = tally(draw(random, outcomes, min(left, part.chunk)), outcomes)
+        drawn = draw(random, outcomes, min(left, part.chunk))
+        found = np.bincount(drawn, minlength=outcomes)[:outcomes]
         counts += found
         left -= int(found.sum())
     return counts
@@ -175,24 +190,12 @@ def bounded(kind: type) -> Draw:
 
 
 def masked(random: np.random.Generator, outcomes: int, number: int) -> np.ndarray:
-    """As few bits as reach all outcomes, of a quarter of a 64-bit word. Whoever counts them leaves out what is too large."""
+    """As few bits of a quarter of a 64-bit word as reach all outcomes; whoever counts them leaves out what is too large."""
     words = random.integers(0, 2**64, -(-number // 4), dtype=np.uint64).view(np.uint16)[:number]
     return np.bitwise_and(words, 2 ** (outcomes - 1).bit_length() - 1, out=words)
 
 
-def bincount(drawn: np.ndarray, outcomes: int) -> np.ndarray:
-    """One counter per outcome."""
-    return np.bincount(drawn, minlength=outcomes)[:outcomes]
-
-
-def by_sorting(drawn: np.ndarray, outcomes: int) -> np.ndarray:
-    """Where each outcome begins in the sorted draws."""
-    drawn.sort()
-    return np.diff(np.searchsorted(drawn, np.arange(outcomes + 1, dtype=drawn.dtype)))
-
-
 DRAWS: dict[str, Draw] = {"int64": bounded(np.int64), "uint16": bounded(np.uint16), "masked": masked}
-TALLIES: dict[str, Tally] = {"bincount": bincount, "sort": by_sorting}
 
 
 # ---- helpers -------------------------------------------------------------------------------------
