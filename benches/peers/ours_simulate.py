@@ -1,7 +1,7 @@
 """poq as a contestant that simulates: a run of its own tables, `poq simulate` in a fresh copy of it for every pass.
 
 On the clock is the stage as run.json records it: reading the tables of scores and costs, the rounds, the closed form, and
-writing `rewards` and `rounds`. Peers begin with the network in memory and write nothing.
+writing `rewards`; no log of rounds, since peers keep none. Peers begin with the network in memory and write nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class OursSimulating:
             "k": len(EVALUATOR_LATENCIES),
             "alpha": ALPHA,
             "beta": BETA,
+            "round-log": "none",
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         begin = time.perf_counter()
