@@ -136,16 +136,25 @@ fn count(mechanism: &Mechanism, settings: &Simulation, outcomes: &Outcomes, watc
 }
 
 fn count_block(mechanism: &Mechanism, layout: &Layout, stream: Stream, rounds: u64, counts: &mut [u64]) {
-    let tasks = mechanism.network.table.tasks();
+    let (tasks, slots) = (mechanism.network.table.tasks(), mechanism.law.slots());
     let mut sequence = Rounds::new(tasks, &mechanism.strategies, &mechanism.law, stream);
-    if let (Some(per_cell), Some(pair)) = (layout.plain(), sequence.pair()) {
-        for _ in 0..rounds {
-            let (cell, subset) = sequence.draw_numbers(&pair);
-            counts[cell * per_cell + subset] += 1;
-        }
-    } else {
+    let plain = layout.plain().filter(|&per_cell| slots.len() <= 4 * per_cell);
+    let Some(per_cell) = plain else {
         for _ in 0..rounds {
             counts[layout.number(sequence.draw())] += 1;
+        }
+        return;
+    };
+    if slots.len() == per_cell {
+        // Subsets of one size are their own slots.
+        sequence.count_places(rounds, counts);
+        return;
+    }
+    let mut places = vec![0; counts.len() / per_cell * slots.len()];
+    sequence.count_places(rounds, &mut places);
+    for (cell, places) in places.chunks_exact(slots.len()).enumerate() {
+        for (&subset, count) in slots.iter().zip(places) {
+            counts[cell * per_cell + subset as usize] += count;
         }
     }
 }

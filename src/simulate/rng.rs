@@ -4,9 +4,13 @@
 use rand_core::Rng;
 use rand_pcg::Pcg64;
 
-/// The random numbers of one replicate.
+/// The random numbers of one replicate, or of one block of it.
 #[derive(Debug, Clone)]
-pub struct Stream(Pcg64);
+pub struct Stream {
+    generator: Pcg64,
+    /// The lower half of the last word that was halved, while nobody has taken it.
+    spare: Option<u32>,
+}
 
 impl Stream {
     /// The seed chooses the generator's state and the replicate its stream. Both are hashed first: PCG streams whose
@@ -19,53 +23,79 @@ impl Stream {
     /// The stream of one block of a replicate's rounds, so that blocks can be played side by side.
     #[must_use]
     pub fn of_block(seed: u64, replicate: u32, block: u32) -> Self {
-        Self(Pcg64::new(spread(seed), spread(u64::from(block) << 32 | u64::from(replicate))))
+        let generator = Pcg64::new(spread(seed), spread(u64::from(block) << 32 | u64::from(replicate)));
+        Self { generator, spare: None }
     }
 
     /// A number uniform on [0, 1), a multiple of 2^-53.
     #[inline]
     pub fn unit(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+        (self.generator.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// A pair of independent numbers uniform on the bounds of a [`Pair`], from one word of the generator.
+    /// A number uniform below a [`Bound`], from half a word of the generator.
     #[inline]
-    pub fn pair(&mut self, pair: &Pair) -> (u32, u32) {
+    pub fn lane(&mut self, bound: Bound) -> u32 {
         loop {
-            let word = self.0.next_u64();
-            let first = (word >> 32) * u64::from(pair.bounds.0);
-            let second = (word & 0xFFFF_FFFF) * u64::from(pair.bounds.1);
-            if first as u32 >= pair.refused.0 && second as u32 >= pair.refused.1 {
-                return ((first >> 32) as u32, (second >> 32) as u32);
+            let lane = self.spare.take().unwrap_or_else(|| {
+                let word = self.generator.next_u64();
+                self.spare = Some(word as u32);
+                (word >> 32) as u32
+            });
+            if let Some(number) = bound.place(lane) {
+                return number;
             }
         }
     }
 
-    /// The generator itself, for distributions of a library.
-    pub fn generator(&mut self) -> &mut Pcg64 {
-        &mut self.0
+    /// So many times [`Stream::lane`], and faster.
+    #[inline]
+    pub fn lanes(&mut self, bound: Bound, count: u64, mut visit: impl FnMut(u32)) {
+        let mut left = count;
+        if left > 0 && self.spare.is_some() {
+            visit(self.lane(bound));
+            left -= 1;
+        }
+        while left >= 2 && self.spare.is_none() {
+            let word = self.generator.next_u64();
+            for lane in [(word >> 32) as u32, word as u32] {
+                if let Some(number) = bound.place(lane) {
+                    visit(number);
+                    left -= 1;
+                }
+            }
+        }
+        for _ in 0..left {
+            visit(self.lane(bound));
+        }
     }
 
     /// A number uniform on `0..bound`, without bias. The bound is at least 1.
     #[inline]
     pub fn below(&mut self, bound: usize) -> usize {
-        bounded(bound as u64, || self.0.next_u64()) as usize
+        bounded(bound as u64, || self.generator.next_u64()) as usize
     }
 }
 
-/// Two bounds of at most 2^32 - 1 each, with the low words that would bias a draw below them.
+/// A bound of at most 2^32 - 1, with the low words that would bias a draw below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
-    bounds: (u32, u32),
-    refused: (u32, u32),
+pub struct Bound {
+    bound: u32,
+    refused: u32,
 }
 
-impl Pair {
-    /// Bounds of at least 1.
+impl Bound {
+    /// A bound of at least 1.
     #[must_use]
-    pub fn new(first: u32, second: u32) -> Self {
-        let refused = |bound: u32| bound.wrapping_neg() % bound;
-        Self { bounds: (first, second), refused: (refused(first), refused(second)) }
+    pub fn new(bound: u32) -> Self {
+        Self { bound, refused: bound.wrapping_neg() % bound }
+    }
+
+    /// Lemire's method on 32 bits; none where the bits would bias.
+    #[inline]
+    fn place(self, lane: u32) -> Option<u32> {
+        let product = u64::from(lane) * u64::from(self.bound);
+        (product as u32 >= self.refused).then_some((product >> 32) as u32)
     }
 }
 
@@ -121,7 +151,7 @@ mod tests {
             .filter(|_| {
                 let next = || {
                     words += 1;
-                    stream.0.next_u64()
+                    stream.generator.next_u64()
                 };
                 bounded(bound, next) < bound / 2
             })
@@ -145,17 +175,32 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_uniform_and_independent() {
+    fn lanes_are_uniform_and_independent_of_their_neighbours() {
         let mut stream = Stream::new(3, 1);
-        let pair = Pair::new(5, 3);
-        let mut counts = [0.0; 15];
-        for _ in 0..150_000 {
-            let (a, b) = stream.pair(&pair);
-            counts[(a * 3 + b) as usize] += 1.0;
+        let bound = Bound::new(5);
+        let mut counts = [0.0; 25];
+        for _ in 0..250_000 {
+            let (a, b) = (stream.lane(bound), stream.lane(bound));
+            counts[(a * 5 + b) as usize] += 1.0;
         }
         let chi_square: f64 = counts.iter().map(|count: &f64| (count - 1e4).powi(2) / 1e4).sum();
-        assert!(chi_square < 42.6, "chi-square {chi_square} with 14 degrees of freedom: p < 0.0001");
-        assert_eq!(Pair::new(3, 4).refused, (1, 0), "2^32 = 1 (mod 3)");
+        assert!(chi_square < 58.6, "chi-square {chi_square} with 24 degrees of freedom: p < 0.0001");
+        // 2^32 = 1 (mod 3): the lane 0 would bias, and nothing else.
+        assert_eq!((Bound::new(3).place(0), Bound::new(3).place(1), Bound::new(4).place(0)), (None, Some(0), Some(0)));
+    }
+
+    #[test]
+    fn many_lanes_are_one_lane_many_times() {
+        // A bound that refuses almost half of the lanes, and one that refuses next to none.
+        for bound in [Bound::new((1 << 31) + 1), Bound::new(2000)] {
+            let (mut one, mut many) = (Stream::new(3, 1), Stream::new(3, 1));
+            for count in [0, 1, 2, 3, 7, 8, 1, 1, 100] {
+                let expected: Vec<u32> = (0..count).map(|_| one.lane(bound)).collect();
+                let mut found = Vec::new();
+                many.lanes(bound, count, |number| found.push(number));
+                assert_eq!(found, expected);
+            }
+        }
     }
 
     #[test]

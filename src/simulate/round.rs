@@ -2,7 +2,7 @@
 //! of them does. The tally of a replicate, the count of outcomes and the log of rounds read the same sequence, so they
 //! cannot disagree.
 
-use crate::simulate::rng::{Pair, Stream};
+use crate::simulate::rng::{Bound, Stream};
 use crate::simulate::strategy::Strategies;
 use crate::simulate::subsets::SubsetLaw;
 
@@ -14,8 +14,8 @@ pub struct Rounds<'a> {
     law: &'a SubsetLaw,
     tasks: usize,
     models: usize,
-    /// Cells and slots, where subsets are enumerated.
-    pair: Option<Pair>,
+    /// Pairs of a cell and a slot, where subsets are enumerated: slot by slot, cell by cell.
+    places: Option<Bound>,
     /// All evaluators, in an order that every draw shuffles further, which costs no uniformity.
     pool: Vec<usize>,
     round: Round,
@@ -41,13 +41,11 @@ impl<'a> Rounds<'a> {
     #[must_use]
     pub fn new(tasks: usize, strategies: &'a Strategies, law: &'a SubsetLaw, stream: Stream) -> Self {
         let models = strategies.models.len();
-        let pair = match (u32::try_from(tasks * models), law.slots().len()) {
-            (Ok(cells), slots) if slots > 0 => Some(Pair::new(cells, slots as u32)),
-            _ => None,
-        };
+        let places =
+            u32::try_from(tasks * models * law.slots().len()).ok().filter(|&places| places > 0).map(Bound::new);
         let members = Vec::with_capacity(law.k().1);
         let round = Round { members, ..Round::default() };
-        Self { stream, strategies, law, tasks, models, pair, pool: (0..law.pool()).collect(), round }
+        Self { stream, strategies, law, tasks, models, places, pool: (0..law.pool()).collect(), round }
     }
 
     /// The random numbers, for a scheduler that draws too.
@@ -64,10 +62,11 @@ impl<'a> Rounds<'a> {
     /// The next round. Record and inference node are independent and uniform, so one draw over all pairs serves both.
     #[inline]
     pub fn draw(&mut self) -> &Round {
-        if let Some(pair) = self.pair {
-            let (cell, slot) = self.stream.pair(&pair);
-            self.place(cell as usize);
-            self.fill(self.law.slots()[slot as usize] as usize);
+        if let Some(places) = self.places {
+            let place = self.stream.lane(places) as usize;
+            let slots = self.law.slots();
+            self.place(place / slots.len());
+            self.fill(slots[place % slots.len()] as usize);
         } else {
             let cell = self.stream.below(self.tasks * self.models);
             self.place(cell);
@@ -86,27 +85,13 @@ impl<'a> Rounds<'a> {
         &self.round
     }
 
-    /// The next round as the number of its cell and its subset, for those who count outcomes; branches follow from
-    /// [`Rounds::draw_branches_of`]. Only where subsets are enumerated; the sequence is that of [`Rounds::draw`].
+    /// Counts the places of the next rounds, cell by cell and slot by slot, for those who count outcomes; nothing where subsets
+    /// are not enumerated. The rounds are those of [`Rounds::draw`], as long as nobody has more than one branch.
     #[inline]
-    pub fn draw_numbers(&mut self, pair: &Pair) -> (usize, usize) {
-        let (cell, slot) = self.stream.pair(pair);
-        (cell as usize, self.law.slots()[slot as usize] as usize)
-    }
-
-    /// Cells and slots, where subsets are enumerated.
-    #[must_use]
-    pub fn pair(&self) -> Option<Pair> {
-        self.pair
-    }
-
-    /// The branches of a round known by its numbers, in the order in which [`Rounds::draw`] draws them.
-    #[inline]
-    pub fn draw_branches_of(&mut self, cell: usize, subset: usize) -> &Round {
-        self.place(cell);
-        self.fill(subset);
-        self.draw_branches();
-        &self.round
+    pub fn count_places(&mut self, rounds: u64, counts: &mut [u64]) {
+        if let Some(places) = self.places {
+            self.stream.lanes(places, rounds, |place| counts[place as usize] += 1);
+        }
     }
 
     fn place(&mut self, cell: usize) {
@@ -203,15 +188,21 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_rounds_are_one_sequence() {
+    fn counted_places_are_those_of_the_rounds() {
         let (strategies, law) = (honest(4), law(4, 1, 3));
         let mut rounds = Rounds::new(2, &strategies, &law, Stream::new(7, 0));
-        let mut numbers = rounds.clone();
-        let pair = numbers.pair().expect("enumerated");
-        for _ in 0..1000 {
-            let (cell, subset) = numbers.draw_numbers(&pair);
-            let same = numbers.draw_branches_of(cell, subset).clone();
-            assert_eq!(*rounds.draw(), same);
+        let mut counting = rounds.clone();
+        let (mut counts, mut expected) = (vec![0; 4 * law.slots().len()], vec![0; 4 * law.subsets().len()]);
+        counting.count_places(1001, &mut counts);
+        for _ in 0..1001 {
+            let round = rounds.draw();
+            expected[(round.task * 2 + round.model) * law.subsets().len() + round.subset.expect("enumerated")] += 1;
         }
+        let mut folded = vec![0; expected.len()];
+        for (place, count) in counts.iter().enumerate() {
+            let subset = law.slots()[place % law.slots().len()] as usize;
+            folded[place / law.slots().len() * law.subsets().len() + subset] += count;
+        }
+        assert_eq!(folded, expected);
     }
 }
