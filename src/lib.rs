@@ -39,7 +39,9 @@ pub mod sweep;
 pub mod report;
 
 pub mod digest;
+pub mod join;
 pub mod memory;
 pub mod output;
+pub mod statistics;
 pub mod store;
 pub mod suggest;

@@ -4,8 +4,8 @@ use super::cell::{CellRequest, CellResult};
 use super::generation_cell::{GenerationRequest, GenerationResult};
 use crate::model::provider::{Precision, Provider};
 use crate::profile::{EVALUATOR, INFERENCE};
-use crate::report::statistics::agreement;
 use crate::score::Execution;
+use crate::statistics::agreement;
 use crate::store::rows::BenchRow;
 use anyhow::Result;
 

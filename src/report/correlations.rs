@@ -1,9 +1,9 @@
 //! Figure 4 for this run: how well each evaluator's scores follow F1, per task type and averaged over tasks (Section
 //! 5.1), with the sizes and intervals that the paper leaves out. Rows of all LLMs are pooled, as in the paper.
 
-use super::bootstrap::{pearson_intervals, sums_by_task};
-use super::join::{F1, Joined, ScorerColumn};
-use super::statistics::{Estimate, agreement, fisher_z_mean};
+use crate::join::{F1, Joined, ScorerColumn};
+use crate::statistics::bootstrap::{pearson_intervals, sums_by_task};
+use crate::statistics::{Estimate, agreement, fisher_z_mean};
 use serde::{Deserialize, Serialize};
 
 /// One evaluator against one reference signal.

@@ -2,7 +2,7 @@
 //! A failed row is kept with its error and counted here; it is never a zero elsewhere.
 
 use super::Inputs;
-use super::join::{Joined, distinct};
+use crate::join::{Joined, distinct};
 use crate::store::rows::{GenerationRow, TaskRow};
 use serde::{Deserialize, Serialize};
 

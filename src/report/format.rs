@@ -1,8 +1,8 @@
 //! Numbers as people read them: fixed decimals, intervals as ±, and a dash where there is no value.
 //! Called by `layout`; the numbers in the report itself stay unrounded.
 
-use super::statistics::Estimate;
 use crate::settings::EvaluatorsPerRound;
+use crate::statistics::Estimate;
 
 /// What stands where there is no value.
 pub(super) const NONE: &str = "–";

@@ -1,7 +1,7 @@
 //! `metrics`: the wide table that people load first, one row per (task, model) in the order of `generations`.
 //! A pure function from rows to a record batch; the report command writes it as `metrics.parquet`.
 
-use super::join::{EXACT_MATCH, F1, Joined};
+use crate::join::{EXACT_MATCH, F1, Joined};
 use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int32Array, LargeStringArray};

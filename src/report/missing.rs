@@ -3,7 +3,7 @@
 
 use super::Inputs;
 use super::counts::is_failed;
-use super::join::{F1, Joined};
+use crate::join::{F1, Joined};
 use serde::{Deserialize, Serialize};
 
 /// Where something is missing.

@@ -3,13 +3,11 @@
 //! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown` and
 //! `to_text` render it. Called by the `report` and `run` commands.
 
-mod bootstrap;
 mod comparison;
 mod correlations;
 mod counts;
 mod document;
 pub(crate) mod format;
-mod join;
 mod layout;
 mod metrics;
 mod missing;
@@ -17,7 +15,6 @@ mod paper;
 mod quality;
 mod render;
 mod sections;
-pub mod statistics;
 mod warnings;
 
 #[cfg(test)]
@@ -35,10 +32,10 @@ pub use render::{to_markdown, to_text};
 pub use sections::{Identity, REPORT_VERSION, Report};
 pub use warnings::Warning;
 
+use crate::join::{Joined, distinct};
 use crate::settings::Settings;
 use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 use anyhow::Result;
-use join::{Joined, distinct};
 
 /// The tables of a run and the settings they were made with; a table that does not exist yet is an empty slice.
 #[derive(Debug, Clone, Copy)]

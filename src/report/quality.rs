@@ -3,8 +3,8 @@
 
 use super::Inputs;
 use super::counts::is_failed;
-use super::join::{EXACT_MATCH, F1, Joined, ScorerColumn};
-use super::statistics::{Estimate, mean};
+use crate::join::{EXACT_MATCH, F1, Joined, ScorerColumn};
+use crate::statistics::{Estimate, mean};
 use serde::{Deserialize, Serialize};
 
 /// Quality and cost of one inference node. Means skip missing values; "over tasks" is the unweighted mean over task

@@ -3,8 +3,8 @@
 
 use super::Inputs;
 use super::counts::is_failed;
-use super::join::{Joined, distinct};
-use super::statistics::is_constant;
+use crate::join::{Joined, distinct};
+use crate::statistics::is_constant;
 use serde::{Deserialize, Serialize};
 
 /// Distance from the closed form, in standard errors, past which the simulation is not to be trusted.

@@ -299,7 +299,7 @@ fn openvino_scores_are_those_of_sentence_transformers_and_reduced_ones_keep_thei
             let difference = (row.raw.expect("scored") - expected.expect("recorded")).abs();
             assert!(difference <= tolerance, "{} {}: off by {difference}", precision.name(), row.task_id);
         }
-        let spearman = poq::report::statistics::agreement(&raw, &exact).spearman.expect("enough pairs");
+        let spearman = poq::statistics::agreement(&raw, &exact).spearman.expect("enough pairs");
         assert!(spearman >= 0.995, "{}: Spearman {spearman}", precision.name());
     }
 }

@@ -1,4 +1,4 @@
-//! Hand-computed values for `statistics.rs`:
+//! Hand-computed values for `mod.rs`:
 //! ties, constants, gaps and too few pairs included.
 
 use super::*;

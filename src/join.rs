@@ -1,7 +1,7 @@
-//! The join of tasks, answers and scores that the metrics table and the report both read: one entry per row of
-//! `generations`, in that order, with one column per scorer. Two rows with the same key are an error here, once.
+//! The join of tasks, answers and scores that the metrics table, the report and the quality signals read: one entry per row
+//! of `generations`, in that order, with one column per scorer. Two rows with the same key are an error here, once.
 
-use super::statistics::finite;
+use crate::statistics::finite;
 use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
 use anyhow::{Result, ensure};
 use std::collections::HashMap;
@@ -120,7 +120,8 @@ fn columns<'a>(answers: &HashMap<(&str, &str), usize>, scores: &'a [ScoreRow]) -
 }
 
 /// The values without repeats, in order of first appearance.
-pub(super) fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+#[must_use]
+pub fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = std::collections::HashSet::new();
     values.filter(|value| seen.insert(*value)).collect()
 }

@@ -1,5 +1,6 @@
 //! Intervals of correlations by resampling tasks, not rows: the answers of all models to one prompt share its
-//! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by `correlations.rs`.
+//! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by the report and the
+//! quality signals.
 
 use rand_core::Rng;
 use rand_pcg::Pcg64;
@@ -51,7 +52,7 @@ pub fn sums_by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec
     let rows: Vec<(&str, f64, f64)> = tasks
         .iter()
         .zip(x.iter().zip(y))
-        .filter_map(|(task, (x, y))| Some((*task, super::statistics::finite(*x)?, super::statistics::finite(*y)?)))
+        .filter_map(|(task, (x, y))| Some((*task, super::finite(*x)?, super::finite(*y)?)))
         .collect();
     // Centred first, so that the squares do not drown the spread.
     let count = rows.len() as f64;

@@ -1,7 +1,9 @@
-//! Means, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits.
-//! Called by every section of the report; the formulas underneath are those of the `statrs` crate.
+//! Means, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits: [`bootstrap`]
+//! resamples tasks. Called by the report, the quality signals and the sweeps; the formulas underneath are those of `statrs`.
 //!
 //! A pair with a missing or non-finite side is left out and `n` says how many remained.
+
+pub mod bootstrap;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -130,5 +132,4 @@ fn student_t_975(degrees: usize) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[path = "statistics_tests.rs"]
 mod tests;
