@@ -10,6 +10,8 @@
 //!               import
 //! ```
 //!
+//! [`signals`] reads scores and profile, too: it weighs quality dimensions and tries a cascade of evaluators.
+//!
 //! Each arrow is a Parquet table in `results/<run>/`, read and written by [`store`]. [`commands`] turns the command line
 //! into settings and runs stages; [`model`] is the only room that knows ONNX Runtime, [`output`] the only one that prints.
 
@@ -31,6 +33,8 @@ pub mod model;
 pub mod profile;
 
 pub mod bench;
+
+pub mod signals;
 
 pub mod simulate;
 

@@ -3,9 +3,11 @@
 
 pub mod mechanism;
 mod scoring;
+mod signals;
 mod simulation;
 
 pub use scoring::{F1References, Scope, Scoring};
+pub use signals::{Cascade, Reference, Signals, Verdict, Weights};
 pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};
 
 use crate::model::chat::Clock;
@@ -35,6 +37,9 @@ pub struct Settings {
     /// How costs are measured.
     #[serde(default)]
     pub profile: Profile,
+    /// Which quality signals are weighed, and how.
+    #[serde(default)]
+    pub signals: Signals,
     /// The mechanism and its simulation.
     #[serde(default)]
     pub simulation: Simulation,
@@ -185,6 +190,7 @@ impl Settings {
             generation: Generation::default(),
             scoring: Scoring::default(),
             profile: Profile::default(),
+            signals: Signals::default(),
             simulation: Simulation::default(),
         }
     }
@@ -216,6 +222,7 @@ impl Settings {
         self.generation.check()?;
         self.scoring.check()?;
         self.profile.check()?;
+        self.signals.check()?;
         self.simulation.check()
     }
 }

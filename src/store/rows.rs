@@ -3,6 +3,10 @@
 //!
 //! An `Option` is a nullable column. Null always means "there is no value", never zero.
 
+mod signals;
+
+pub use signals::{CascadeRow, SignalAuditRow, SignalRow};
+
 use serde::{Deserialize, Serialize};
 
 /// A table row: what it is called on disk and how its schema version is counted.

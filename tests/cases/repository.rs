@@ -68,8 +68,8 @@ fn the_executor_imports_no_stage() {
 }
 
 #[test]
-fn simulate_sweep_and_report_never_touch_a_model() {
-    for room in ["simulate", "sweep", "report"] {
+fn stages_after_scoring_never_touch_a_model() {
+    for room in ["signals", "simulate", "sweep", "report"] {
         let mut files = Vec::new();
         sources(&repository().join("src").join(room), &mut files);
         for path in files {
