@@ -3,7 +3,8 @@
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::Role;
 use crate::output::Format;
-use crate::settings::Scoring;
+use crate::settings::{Reference, Scoring, Verdict};
+use crate::signals::Dimension;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -56,6 +57,8 @@ pub enum Command {
     Score(ScoreArguments),
     /// Measure what every node costs on this machine
     Profile(ProfileArguments),
+    /// Weigh quality dimensions against the reference, and try a cascade of evaluators
+    Signals(SignalsArguments),
     /// Simulate rounds of the mechanism and pay every node
     Simulate(SimulateArguments),
     /// Simulate every combination of some settings, as one long table
@@ -250,6 +253,38 @@ pub struct ProfileArguments {
     pub skip_missing: bool,
 }
 
+/// `poq signals`.
+#[derive(Debug, Args)]
+pub struct SignalsArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Weight of a quality dimension in the composite
+    #[arg(long = "weight", value_name = "DIMENSION=WEIGHT", value_parser = parse_weight)]
+    pub weights: Vec<(Dimension, f64)>,
+    /// Calibration keeps dimensions whose correlation with the reference lies above this
+    #[arg(long, allow_negative_numbers = true)]
+    pub theta: Option<f64>,
+    /// Reference quality that signals are held against
+    #[arg(long, value_enum)]
+    pub reference: Option<Reference>,
+    /// Seed of the split into the half that calibration sees and the half that it does not
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Evaluators of the cascade, in order [default: those of the mechanism, fastest first]
+    #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+    pub cascade: Vec<String>,
+    /// Distances from the middle, in points of 0 to 10, below which a score is in doubt
+    #[arg(long = "threshold", value_name = "POINTS,…", value_delimiter = ',')]
+    pub thresholds: Vec<f64>,
+    /// Score that a decision turns on
+    #[arg(long, value_name = "POINTS")]
+    pub middle: Option<f64>,
+    /// Score of several evaluators: their mean, or that of the last one
+    #[arg(long, value_enum)]
+    pub verdict: Option<Verdict>,
+}
+
 /// `poq simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArguments {
@@ -430,6 +465,13 @@ fn parse_setting(text: &str) -> Result<(String, toml::Value), String> {
     Ok((path.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.trim().to_owned()))))
 }
 
+fn parse_weight(text: &str) -> Result<(Dimension, f64), String> {
+    let (name, weight) = text.split_once('=').ok_or("write DIMENSION=WEIGHT, e.g. alignment=0")?;
+    let dimension = Dimension::from_name(name).map_err(|error| error.to_string())?;
+    let weight = weight.parse::<f64>().map_err(|error| format!("`{weight}` is not a weight: {error}"))?;
+    Ok((dimension, weight))
+}
+
 fn parse_k(text: &str) -> Result<crate::settings::EvaluatorsPerRound, String> {
     use crate::settings::EvaluatorsPerRound::{Fixed, Range};
     let number =
@@ -457,6 +499,15 @@ mod tests {
         assert_eq!(parse_k("1..3"), Ok(Range { min: 1, max: 3 }));
         assert_eq!(parse_k("1..=3"), Ok(Range { min: 1, max: 3 }));
         assert!(parse_k("many").is_err_and(|error| error.contains("many")));
+    }
+
+    #[test]
+    fn weights_name_a_dimension() {
+        assert_eq!(parse_weight("alignment=0"), Ok((Dimension::Alignment, 0.0)));
+        for (text, part) in [("alignment", "DIMENSION=WEIGHT"), ("fluency=1", "`fluency`"), ("semantic=much", "`much`")]
+        {
+            assert!(parse_weight(text).is_err_and(|error| error.contains(part)), "{text}");
+        }
     }
 
     #[test]

@@ -52,13 +52,27 @@ TABLES: dict[str, dict[str, str]] = {
         "round": "integer!", "task_id": "text!", "model": "text!", "evaluators": "texts!", "reports": "floats!",
         "consensus": "float", "reward_inference": "float", "rewards_evaluators": "floats!",
     },
+    "signals": {
+        "task_id": "text!", "model": "text!", "task_type": "text!", "signal": "text!", "source": "text!", "value": "float",
+        "error": "text",
+    },
+    "signal_audit": {
+        "task_type": "text!", "signal": "text!", "kind": "text!", "reference": "text!", "split": "text!", "n": "integer!",
+        "pearson": "float", "ci_low": "float", "ci_high": "float", "spearman": "float", "sign": "text",
+        "default_weight": "float", "kept": "boolean", "calibrated_weight": "float",
+    },
+    "cascade": {
+        "threshold": "float!", "task_type": "text!", "verdict": "text!", "evaluators": "texts!", "n": "integer!",
+        "escalated_share": "float", "cost_ms": "float", "cost_saved_vs_full": "float", "cost_saved_vs_last": "float",
+        "pearson": "float", "spearman": "float", "mean_abs_difference_consensus": "float",
+    },
     "metrics": {
         "task_id": "text!", "model": "text!", "f1": "float", "judge": "number", "prompt_tokens": "integer",
         "output_tokens": "integer", "latency_ms": "float",
     },
 }  # fmt: skip
 IN_PARTS = ("generations", "scores")  # a folder with one file per model or scorer
-OPTIONAL = ("judgements",)  # only runs that asked a judge have it
+OPTIONAL = ("judgements", "signals", "signal_audit", "cascade")  # only runs that asked for them have them
 NOT_EVALUATORS = ("f1", "exact_match")
 
 Loaded = tuple[int, dict[str, str], dict[str, int]]  # rows, kind of each column, missing values of each column

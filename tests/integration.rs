@@ -24,5 +24,7 @@ mod real_models;
 mod repository;
 #[path = "cases/scoring.rs"]
 mod scoring;
+#[path = "cases/signals.rs"]
+mod signals;
 #[path = "cases/sweep.rs"]
 mod sweep;

@@ -4,6 +4,7 @@
 
 use super::open_run::Run;
 use crate::model::variant::Variant;
+use crate::score::{EXACT_MATCH, F1};
 use crate::settings::Scoring;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
@@ -107,6 +108,19 @@ pub fn of_network(run: &Run) -> Result<String> {
     let scorers =
         [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
     Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())
+}
+
+/// What `signals`, `signal_audit` and `cascade` should have been made from. How an evaluator reads stands in the rows of its
+/// scores, and so in their fingerprint.
+pub fn of_signals(run: &Run) -> Result<String> {
+    let fingerprint = Fingerprint::new("signals")
+        .value("signals", &run.record.settings.signals)?
+        .text("scores", &of_scores(run)?)
+        .text("profile", &of_profile(run)?)
+        .file("profile.parquet", &run.dir.table("profile"))?
+        .value("evaluators", &run.evaluators())?;
+    let scorers = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
+    Ok(with_groups(fingerprint, &run.dir.scores(), scorers)?.finish())
 }
 
 /// What `metrics` should have been made from.

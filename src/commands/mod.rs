@@ -3,6 +3,8 @@
 //! The stages in the order of the data flow: [`tasks`] → [`generate`] → [`score`] → [`profile`] → [`simulate`] →
 //! [`report`]. Each reads tables, writes its own and does nothing when that table already says it was made from these
 //! settings and inputs.
+//!
+//! [`signals`] stands beside them: it reads what [`simulate`] reads, and `poq run` leaves it out.
 
 pub mod bench;
 pub mod bench_cell;
@@ -18,6 +20,7 @@ pub mod profile;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod signals;
 pub mod simulate;
 pub mod summary;
 pub mod sweep;
@@ -59,6 +62,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Generate(arguments) => generate::command(context, arguments),
         Command::Score(arguments) => score::command(context, arguments),
         Command::Profile(arguments) => profile::command(context, arguments),
+        Command::Signals(arguments) => signals::command(context, arguments),
         Command::Simulate(arguments) => simulate::command(context, arguments),
         Command::Sweep(arguments) => sweep::command(context, arguments),
         Command::Report(arguments) => report::command(context, arguments),

@@ -72,8 +72,10 @@ impl RunDir {
 
     /// Removes every table but `tasks` and `generations`, sweeps and the report: what followed from answers that are replaced.
     pub fn remove_results(&self) -> Result<()> {
-        let tables = ["judgements", "profile", "rewards", "network", "rounds", "metrics"].map(|name| self.table(name));
-        for path in tables.into_iter().chain([self.root.join("report.md")]) {
+        let tables =
+            ["judgements", "profile", "signals", "signal_audit", "cascade", "rewards", "network", "rounds", "metrics"];
+        let paths = tables.map(|name| self.table(name));
+        for path in paths.into_iter().chain([self.root.join("report.md")]) {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove `{}`", path.display()));
