@@ -46,6 +46,7 @@ pub mod digest;
 pub mod join;
 pub mod memory;
 pub mod output;
+pub mod paper;
 pub mod statistics;
 pub mod store;
 pub mod suggest;

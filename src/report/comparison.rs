@@ -3,7 +3,7 @@
 
 use super::Inputs;
 use super::correlations::EvaluatorCorrelation;
-use super::paper;
+use crate::paper;
 use serde::{Deserialize, Serialize};
 
 /// The paper's values and this run's, side by side.
@@ -84,8 +84,7 @@ pub struct Correlations {
 pub(super) fn comparison(inputs: &Inputs, correlations: &[EvaluatorCorrelation]) -> PaperComparison {
     let mut rewards = Vec::new();
     for node_type in ["inference", "evaluator"] {
-        let (paired_by, pairs) =
-            pair(paper::payments(node_type), payments(inputs, node_type), |p| &p.node, |p| p.avg_reward);
+        let (paired_by, pairs) = pair(published(node_type), payments(inputs, node_type), |p| &p.node, |p| p.avg_reward);
         let line = |(paper, ours)| RewardPair { node_type: node_type.into(), paired_by, paper, ours };
         rewards.extend(pairs.into_iter().map(line));
     }
@@ -93,7 +92,7 @@ pub(super) fn comparison(inputs: &Inputs, correlations: &[EvaluatorCorrelation])
         .iter()
         .map(|row| Correlations { evaluator: row.evaluator.clone(), f1: row.mean_over_tasks.value, judge: None })
         .collect();
-    let (paired_by, pairs) = pair(paper::correlations(), ours, |c| &c.evaluator, |c| c.f1);
+    let (paired_by, pairs) = pair(published_correlations(), ours, |c| &c.evaluator, |c| c.f1);
     PaperComparison {
         source: paper::SOURCE.into(),
         caution: caution(inputs),
@@ -101,6 +100,28 @@ pub(super) fn comparison(inputs: &Inputs, correlations: &[EvaluatorCorrelation])
         rewards,
         correlations: pairs.into_iter().map(|(paper, ours)| CorrelationPair { paired_by, paper, ours }).collect(),
     }
+}
+
+/// Table 4 for one node type, in its order.
+fn published(node_type: &str) -> Vec<Payment> {
+    let of_type = paper::TABLE_4.iter().filter(|row| row.node_type == node_type);
+    of_type
+        .map(|row| Payment {
+            node: row.node.into(),
+            avg_reward: Some(row.avg_reward),
+            avg_latency_ms: Some(row.avg_latency_ms),
+            cost_norm: row.cost_norm,
+            jobs: row.jobs,
+        })
+        .collect()
+}
+
+/// Figure 4, in its order.
+fn published_correlations() -> Vec<Correlations> {
+    let correlations = paper::FIGURE_4.iter();
+    correlations
+        .map(|row| Correlations { evaluator: row.evaluator.into(), f1: Some(row.f1), judge: Some(row.judge) })
+        .collect()
 }
 
 fn payments(inputs: &Inputs, node_type: &str) -> Vec<Payment> {
@@ -148,12 +169,11 @@ fn caution(inputs: &Inputs) -> String {
 }
 
 fn shares_models(inputs: &Inputs) -> bool {
-    let published: Vec<Payment> = ["inference", "evaluator"].into_iter().flat_map(paper::payments).collect();
     let scoring = inputs.settings.scoring.evaluators.iter();
     let named =
         inputs.settings.generation.models.iter().chain(scoring).chain(inputs.rewards.iter().map(|row| &row.node));
     let answering = inputs.generations.iter().map(|row| &row.model);
-    named.chain(answering).any(|node| published.iter().any(|other| other.node == *node))
+    named.chain(answering).any(|node| paper::TABLE_4.iter().any(|published| published.node == node))
 }
 
 fn differences(inputs: &Inputs) -> Vec<String> {

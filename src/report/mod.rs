@@ -11,7 +11,6 @@ pub(crate) mod format;
 mod layout;
 mod metrics;
 mod missing;
-mod paper;
 mod quality;
 mod render;
 mod sections;
