@@ -10,6 +10,7 @@ pub mod consensus;
 pub mod costs;
 pub mod distribution;
 pub mod expected;
+pub mod infer;
 pub mod mechanism;
 pub mod network;
 pub mod outcomes;
