@@ -288,9 +288,14 @@ pub struct SignalsArguments {
 /// `poq simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArguments {
-    /// The run
-    #[command(flatten)]
-    pub stage: StageArguments,
+    /// Directory of the run, e.g. results/quick; may be left out with --infer-coefficients
+    pub run: Option<PathBuf>,
+    /// Simulate nothing: print which alpha and beta fit the rewards of the run, or of the paper's Table 4 without a run
+    #[arg(long, conflicts_with_all = ["rounds", "replicates", "seed", "k", "alpha", "beta", "alpha_f", "beta_f", "alpha_m", "beta_m", "rule", "deviation", "round_log", "set"])]
+    pub infer_coefficients: bool,
+    /// Whose rewards to infer from when there is no run [default: paper]
+    #[arg(long, value_enum, requires = "infer_coefficients", conflicts_with = "run")]
+    pub preset: Option<Preset>,
     /// Rounds per replicate
     #[arg(long, value_name = "N")]
     pub rounds: Option<u64>,
@@ -346,6 +351,13 @@ pub struct SweepArguments {
     /// Run it, however many cells and rounds it has
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Rewards that were published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// Table 4 of arXiv 2512.16317
+    Paper,
 }
 
 /// `poq import`.

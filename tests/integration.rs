@@ -12,6 +12,8 @@ mod durability;
 mod generation;
 #[path = "cases/import.rs"]
 mod import;
+#[path = "cases/infer.rs"]
+mod infer;
 #[path = "cases/invariants.rs"]
 mod invariants;
 #[path = "cases/mechanism.rs"]

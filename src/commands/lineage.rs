@@ -93,6 +93,11 @@ pub fn of_rewards(run: &Run) -> Result<String> {
         .text("profile", &of_profile(run)?)
         // Measured anew, a profile says something else though it was made from the same.
         .file("profile.parquet", &run.dir.table("profile"))?;
+    let fingerprint = if run.record.settings.simulation.quality.is_some() {
+        fingerprint.file("signals.parquet", &run.dir.table("signals"))?
+    } else {
+        fingerprint
+    };
     Ok(with_groups(fingerprint, &run.dir.scores(), run.evaluators())?.finish())
 }
 
@@ -104,7 +109,8 @@ pub fn of_network(run: &Run) -> Result<String> {
         .text("profile", &of_profile(run)?)
         .file("profile.parquet", &run.dir.table("profile"))?
         // What consensus is held against beside F1, where a judge was asked.
-        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
+        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
+        .file("signals.parquet", &run.dir.table("signals"))?;
     let scorers =
         [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
     Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())

@@ -13,6 +13,7 @@ mod execution;
 mod figures;
 pub mod generate;
 pub mod import;
+mod infer;
 mod lineage;
 pub mod models;
 pub mod open_run;

@@ -89,7 +89,7 @@ fn identity(run: &Run) -> Identity {
 }
 
 /// The rewards of a run; none before it was simulated.
-fn read_rewards(run: &Run) -> Result<Vec<RewardRow>> {
+pub(super) fn read_rewards(run: &Run) -> Result<Vec<RewardRow>> {
     let path = run.dir.table("rewards");
     if !path.exists() {
         return Ok(Vec::new());

@@ -3,23 +3,33 @@
 use super::context::Context;
 use super::open_run::Run;
 use super::summary::StageSummary;
-use super::{lineage, profile, score, tasks};
+use super::{infer, lineage, profile, score, signals, tasks};
 use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::settings::{RoundLog, Simulation};
+use crate::signals::Composite;
 use crate::simulate::network::{Network, Tables};
 use crate::simulate::{self, Outcome, Watch};
 use crate::store::rows::{RewardRow, ScoreRow};
 use crate::store::run_record::StageRecord;
 use crate::store::stream::Writer;
 use crate::store::table::{self, Stamp};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::sync::Mutex;
 
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &SimulateArguments) -> Result<ExitCode> {
-    let mut run = Run::open(&arguments.stage.run)?;
+    if arguments.infer_coefficients {
+        return infer::command(context, arguments.run.as_deref());
+    }
+    let Some(path) = &arguments.run else {
+        bail!(
+            "`poq simulate` needs the directory of a run\n\
+             hint: `poq simulate RUN`, or `poq simulate --infer-coefficients` for the paper's Table 4"
+        );
+    };
+    let mut run = Run::open(path)?;
     let assignments = arguments.set.iter().map(|(path, value)| (path.as_str(), value));
     let set = run.record.settings.simulation.with(assignments)?;
     run.override_settings(|settings| {
@@ -85,7 +95,18 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
 /// The network that the run's tables describe, evaluators that take no part left out.
 pub fn network(run: &Run) -> Result<Network> {
     let scores = paid(run, score::read(run)?);
-    Network::from_rows(Tables { scores: &scores, profile: &profile::read(run)?, tasks: &tasks::read(run)? })
+    let tables = Tables { scores: &scores, profile: &profile::read(run)?, tasks: &tasks::read(run)? };
+    let mut network = Network::from_rows(tables)?;
+    for signal in [Composite::Default, Composite::Calibrated] {
+        // One that is asked for has to be there; others are taken along for sweeps that ask for them.
+        let asked = run.record.settings.simulation.quality == Some(signal);
+        match signals::read_quality(run, signal) {
+            Ok(quality) => network.add_signal(signal, &quality),
+            Err(error) if asked => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(network)
 }
 
 /// Simulates with progress; after Ctrl-C the outcome is not whole.

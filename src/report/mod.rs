@@ -1,7 +1,8 @@
 //! The last stage: what the tables of a run mean. Reads rows, never a model and never a file; every function is pure.
 //!
 //! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown` and
-//! `to_text` render it. Called by the `report` and `run` commands.
+//! `to_text` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
+//! `simulate` commands.
 
 mod comparison;
 mod correlations;
@@ -27,7 +28,7 @@ pub use counts::{Counts, TableCount, TaskCount};
 pub use metrics::metrics;
 pub use missing::{Missing, Section};
 pub use quality::{EvaluatorMean, ModelQuality, TaskQuality};
-pub use render::{to_markdown, to_text};
+pub use render::{coefficients_to_text, to_markdown, to_text};
 pub use sections::{Identity, REPORT_VERSION, Report};
 pub use warnings::Warning;
 

@@ -2,8 +2,9 @@
 //! blocks, so they say the same.
 
 use super::document::{Align, Block, Table};
-use super::layout::blocks;
+use super::layout::{blocks, coefficients};
 use super::sections::Report;
+use crate::simulate::infer::Inferred;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 
 /// Width of the plain text, in columns.
@@ -19,6 +20,12 @@ pub fn to_markdown(report: &Report) -> String {
 #[must_use]
 pub fn to_text(report: &Report) -> String {
     join(blocks(report).iter().map(text))
+}
+
+/// What was inferred of alpha and beta, as aligned plain text, 100 columns wide, without colour.
+#[must_use]
+pub fn coefficients_to_text(inferred: &Inferred) -> String {
+    join(coefficients::blocks(inferred).iter().map(text))
 }
 
 fn join(blocks: impl Iterator<Item = String>) -> String {

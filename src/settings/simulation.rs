@@ -4,6 +4,7 @@
 use super::mechanism::{
     Audit, Congestion, Consensus, Costs, Deviation, EvaluatorAttack, InferenceAttack, Pool, Rewards, Schedule,
 };
+use crate::signals::Composite;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Simulation {
     pub deviation: Deviation,
     /// What the evaluators of a round agree on.
     pub consensus: Consensus,
+    /// A quality signal that inference nodes are paid for in place of the consensus; absent: the consensus. Evaluators are
+    /// paid for agreeing either way.
+    pub quality: Option<Composite>,
     /// How quality and cost become a reward.
     pub rewards: Rewards,
     /// What a node's cost is made of and how it is scaled.
@@ -64,6 +68,7 @@ impl Default for Simulation {
             beta_m: 0.3,
             deviation: Deviation::Inclusive,
             consensus: Consensus::default(),
+            quality: None,
             rewards: Rewards::default(),
             costs: Costs::default(),
             schedule: Schedule::default(),

@@ -191,10 +191,8 @@ fn means_alone(mechanism: &Mechanism, settings: &Simulation) -> Expected {
                 if reports.is_empty() {
                     continue;
                 }
-                let quality = match &network.quality {
-                    Some(quality) if !quality[judged].is_nan() => quality[judged],
-                    _ => reports.iter().sum::<f64>() / reports.len() as f64 / 10.0,
-                };
+                let mean = || reports.iter().sum::<f64>() / reports.len() as f64 / 10.0;
+                let quality = mechanism.signal(judged).unwrap_or_else(mean);
                 let probability = act.probability * (1.0 - mechanism.law.none_of(reports.len()));
                 weight += probability;
                 sum += probability * mechanism.prices.inference(task, model, quality, 1.0, act.caught);

@@ -29,6 +29,8 @@ pub struct Mechanism<'a> {
     pub stakes: Vec<f64>,
     rule: Box<dyn Aggregate>,
     deviation: Deviation,
+    /// Q in [0, 1] by judged cell that is paid for in place of the consensus, where it is a number.
+    quality: Option<&'a [f64]>,
 }
 
 /// A settled round. Evaluators without a score are left out.
@@ -98,6 +100,7 @@ impl<'a> Mechanism<'a> {
             stakes: stakes(network, settings)?,
             rule: consensus::rule(&settings.consensus),
             deviation: settings.deviation,
+            quality: quality(network, settings)?,
         })
     }
 
@@ -159,11 +162,15 @@ impl<'a> Mechanism<'a> {
             let caught = self.strategies.evaluators[evaluator].branches[into.branches[place]].caught;
             into.rewards.push(self.prices.evaluator(task, evaluator, into.deviations[place], caught));
         }
-        let quality = match &self.network.quality {
-            Some(quality) if !quality[into.judged].is_nan() => quality[into.judged],
-            _ => consensus::quality(into.consensus),
-        };
+        let quality = self.signal(into.judged).unwrap_or_else(|| consensus::quality(into.consensus));
         into.reward = self.prices.inference(task, model, quality, congestion, act.caught);
+    }
+
+    /// The quality signal of a cell, where one is paid for and known.
+    #[inline]
+    #[must_use]
+    pub fn signal(&self, judged: usize) -> Option<f64> {
+        self.quality.map(|quality| quality[judged]).filter(|quality| !quality.is_nan())
     }
 
     /// Copycats of a round report what those who look report on average.
@@ -180,6 +187,14 @@ impl<'a> Mechanism<'a> {
         let votes = Votes { scores: &settled.reports, weights: &settled.weights };
         let rule = self.rule.as_ref();
         consensus::deviations(rule, Deviation::LeaveOneOut, votes, settled.consensus, &mut settled.scratch, into);
+    }
+}
+
+fn quality<'a>(network: &'a Network, settings: &Simulation) -> Result<Option<&'a [f64]>> {
+    let Some(wanted) = settings.quality else { return Ok(None) };
+    match network.signals.iter().find(|(signal, _)| *signal == wanted) {
+        Some((_, quality)) => Ok(Some(quality)),
+        None => bail!("`simulation.quality` is `{}`, which the run does not have: run `poq signals`", wanted.name()),
     }
 }
 
@@ -218,6 +233,7 @@ fn stakes(network: &Network, settings: &Simulation) -> Result<Vec<f64>> {
 mod tests {
     use super::*;
     use crate::settings::mechanism::{EvaluatorAttack, EvaluatorStrategy, InferenceAttack, InferenceStrategy};
+    use crate::signals::Composite;
     use crate::simulate::tests::random_network;
 
     fn attack(strategy: EvaluatorStrategy, node: &str) -> EvaluatorAttack {
@@ -309,10 +325,13 @@ mod tests {
     #[test]
     fn a_quality_signal_takes_the_place_of_consensus_in_the_reward_alone() {
         let mut network = network();
-        network.quality = Some(vec![0.9, f64::NAN]);
-        let settled = settle(&network, &Simulation::default(), (0, 0, 0));
+        let settings = Simulation { quality: Some(Composite::Default), ..Simulation::default() };
+        let error = Mechanism::new(&network, &settings).err().expect("refused").to_string();
+        assert!(error.contains("`composite`, which the run does not have: run `poq signals`"), "{error}");
+        network.add_signal(Composite::Default, &[(("t0".to_owned(), "f0".to_owned()), 0.9)].into());
+        let settled = settle(&network, &settings, (0, 0, 0));
         assert_close(&[settled.consensus, settled.reward], &[5.0, 0.9]);
-        assert_close(&[settle(&network, &Simulation::default(), (0, 1, 0)).reward], &[0.3]);
+        assert_close(&[settle(&network, &settings, (0, 1, 0)).reward], &[0.3]);
     }
 
     #[test]

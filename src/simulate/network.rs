@@ -1,6 +1,7 @@
 //! The network of Section 3.1, read from the tables before: records, inference nodes, evaluators, their costs, and who
 //! scored what. Everything that could be wrong with the tables is refused here, so that the rounds need not look.
 
+use crate::signals::Composite;
 use crate::simulate::table::ScoreTable;
 use crate::store::rows::{ProfileRow, ScoreRow, TaskRow};
 use anyhow::{Result, bail, ensure};
@@ -65,8 +66,8 @@ pub struct Network {
     pub table: ScoreTable,
     /// What consensus can be held against.
     pub proxies: Vec<Proxy>,
-    /// A quality in [0, 1] by cell that is paid for in place of the consensus, where it is a number.
-    pub quality: Option<Vec<f64>>,
+    /// Quality signals that can be paid for in place of the consensus: Q in [0, 1] by cell, NaN where there is none.
+    pub signals: Vec<(Composite, Vec<f64>)>,
 }
 
 impl Network {
@@ -125,18 +126,17 @@ impl Network {
         } else {
             vec![Proxy { name: crate::score::F1, values: f1 }]
         };
-        Ok(Self { tasks, task_types, models, evaluators, table, proxies, quality: None })
+        Ok(Self { tasks, task_types, models, evaluators, table, proxies, signals: Vec::new() })
     }
 
-    /// Pays inference nodes for a quality in [0, 1] known by (record, node) in place of the consensus; pairs without one
-    /// are still paid by consensus.
-    pub fn pay_for(&mut self, quality: &HashMap<(String, String), f64>) {
+    /// Makes a quality signal known, in [0, 1] by (record, node).
+    pub fn add_signal(&mut self, signal: Composite, quality: &HashMap<(String, String), f64>) {
         let of_cell = |cell| {
             let (task, model) = self.table.task_and_model(cell);
             let key = (self.tasks[task].clone(), self.models[model].key.clone());
             quality.get(&key).copied().unwrap_or(f64::NAN)
         };
-        self.quality = Some((0..self.table.cells()).map(of_cell).collect());
+        self.signals.push((signal, (0..self.table.cells()).map(of_cell).collect()));
     }
 }
 

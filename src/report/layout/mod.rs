@@ -1,6 +1,7 @@
 //! Writes a [`Report`] down as blocks: the order of the sections, their words, their units.
 //! No number is computed here.
 
+pub(super) mod coefficients;
 mod evaluators;
 mod models;
 mod paper;
