@@ -45,28 +45,17 @@ fn profile(node_type: &str, node: &str, batch_size: i32, latency_ms: f64) -> Pro
 
 pub(super) fn reward(node_type: &str, node: &str, avg_reward: f64, cost_norm: f64) -> RewardRow {
     RewardRow {
-        node_type: node_type.into(),
-        node: node.into(),
-        avg_reward: Some(avg_reward),
         stderr: Some(0.002),
         std_reward: Some(0.25),
-        reward_p05: Some(avg_reward - 0.4),
-        reward_p50: Some(avg_reward + 0.01),
-        reward_p95: Some(avg_reward + 0.3),
         ci_low: Some(avg_reward - 0.004),
         ci_high: Some(avg_reward + 0.004),
         expected_reward: Some(avg_reward - 0.001),
         expected_std: Some(0.25),
         z: Some(0.5),
-        honest_reward: None,
         avg_latency_ms: Some(500.0 + 1000.0 * cost_norm),
-        cost_norm,
-        declared_cost: cost_norm,
-        spent_cost: cost_norm,
-        strategy: "honest".into(),
-        trust_weight: None,
         jobs: 50_123,
         replicates: 20,
+        ..samples::reward(node_type, node, Some(avg_reward), cost_norm)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Not under `cfg(test)`, because benchmarks see the library as its users do.
 
-use super::rows::{GenerationRow, ProfileRow, ScoreRow, TaskRow};
+use super::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 
 /// A question with one accepted answer.
 #[must_use]
@@ -84,5 +84,34 @@ pub fn profile(node_type: &str, node: &str, latency_ms: f64, cost_norm: f64) -> 
         peak_memory_mb: None,
         cost_norm,
         source: "measured".into(),
+    }
+}
+
+/// What an honest node earned in a replicate of one job, of which nothing but the mean is known.
+#[must_use]
+pub fn reward(node_type: &str, node: &str, avg_reward: Option<f64>, cost_norm: f64) -> RewardRow {
+    RewardRow {
+        node_type: node_type.into(),
+        node: node.into(),
+        avg_reward,
+        stderr: None,
+        std_reward: None,
+        reward_p05: None,
+        reward_p50: None,
+        reward_p95: None,
+        ci_low: None,
+        ci_high: None,
+        expected_reward: None,
+        expected_std: None,
+        z: None,
+        honest_reward: None,
+        avg_latency_ms: None,
+        cost_norm,
+        declared_cost: cost_norm,
+        spent_cost: cost_norm,
+        strategy: "honest".into(),
+        trust_weight: None,
+        jobs: 1,
+        replicates: 1,
     }
 }

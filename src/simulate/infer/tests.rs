@@ -150,20 +150,7 @@ fn the_json_form_reads_back() {
 }
 
 fn row(node_type: &str, node: &str, avg_reward: Option<f64>, cost_norm: f64, jobs: i64) -> RewardRow {
-    RewardRow {
-        node_type: node_type.into(),
-        node: node.into(),
-        avg_reward,
-        stderr: None,
-        ci_low: None,
-        ci_high: None,
-        expected_reward: None,
-        z: None,
-        avg_latency_ms: None,
-        cost_norm,
-        jobs,
-        replicates: 1,
-    }
+    RewardRow { jobs, ..crate::store::samples::reward(node_type, node, avg_reward, cost_norm) }
 }
 
 fn of_rows(rows: &[RewardRow], simulation: &Simulation) -> Result<Inferred> {
@@ -257,7 +244,7 @@ fn made_up() -> impl Strategy<Value = MadeUp> {
                 let first = if k == judges.len() { 0 } else { round as usize };
                 let drawn: Vec<usize> = (0..k).map(|i| (first + i) % judges.len()).collect();
                 let scores: Vec<f64> = drawn.iter().map(|_| stream.below(10_001) as f64 / 1000.0).collect();
-                let mean = consensus::mean(scores.iter().copied()).expect("K is at least 1");
+                let mean = scores.iter().sum::<f64>() / scores.len() as f64;
                 for (judge, score) in drawn.into_iter().zip(scores) {
                     deviations[judge].0 += consensus::deviation(score, mean);
                     deviations[judge].1 += 1;
