@@ -74,7 +74,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         let hint = || format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display());
         let outcome = watched(context, &network, &settings).with_context(hint)?;
         context.check_quit()?;
-        write_rounds(&network, &settings, &rounds_path, &stamp)?;
+        write_rounds(context, &network, &settings, &rounds_path, &stamp)?;
         table::write(&run.dir.table("network"), &outcome.network, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
         let details = [
@@ -128,7 +128,7 @@ fn watched(context: &Context, network: &Network, settings: &Simulation) -> Resul
 }
 
 /// Writes the log of rounds row by row, or takes away that of an earlier simulation where none is asked for.
-fn write_rounds(network: &Network, settings: &Simulation, path: &Path, stamp: &Stamp) -> Result<()> {
+fn write_rounds(context: &Context, network: &Network, settings: &Simulation, path: &Path, stamp: &Stamp) -> Result<()> {
     if settings.round_log == RoundLog::None {
         return match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -138,7 +138,12 @@ fn write_rounds(network: &Network, settings: &Simulation, path: &Path, stamp: &S
         };
     }
     let mut writer = Writer::create(path)?;
-    simulate::log_rounds(network, settings, |row| writer.push(row))?;
+    simulate::log_rounds(network, settings, |row| {
+        if row.round % 4096 == 0 {
+            context.check_quit()?;
+        }
+        writer.push(row)
+    })?;
     writer.finish(stamp)
 }
 

@@ -261,7 +261,20 @@ impl Costs {
                 not_negative(&format!("costs.{field}.{node}"), *value)?;
             }
         }
-        Ok(())
+        let prices = [("energy_price", self.energy_price), ("bandwidth_price", self.bandwidth_price)];
+        let mut charged = prices.iter().filter(|(_, price)| *price > 0.0).map(|(field, _)| *field);
+        let mut mapped = maps.iter().filter(|(_, map)| !map.is_empty()).map(|(field, _)| *field);
+        let money = charged.next().or_else(|| mapped.next());
+        match (self.basis, money) {
+            (CostBasis::Latency, Some(field)) => {
+                bail!("`simulation.costs.{field}` means nothing unless `simulation.costs.basis` is `money`")
+            }
+            (CostBasis::Money, None) => bail!(
+                "`simulation.costs.basis` is `money`, but nothing has a price: set `price_per_hour`, `power_watts` with \
+                 `energy_price`, or `bytes_per_answer` with `bandwidth_price`"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Whether costs are those of the profile.

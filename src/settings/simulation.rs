@@ -2,7 +2,8 @@
 //! (Algorithm 1). The parts of the mechanism are in [`super::mechanism`].
 
 use super::mechanism::{
-    Audit, Congestion, Consensus, Costs, Deviation, EvaluatorAttack, InferenceAttack, Pool, Rewards, Schedule,
+    Audit, Congestion, Consensus, Costs, Deviation, EvaluatorAttack, InferenceAttack, Pool, Rewards, Rule, Schedule,
+    Shape,
 };
 use crate::signals::Composite;
 use anyhow::{Context, Result, ensure};
@@ -136,6 +137,12 @@ impl Simulation {
     pub fn check(&self) -> Result<()> {
         ensure!(self.rounds > 0, "`simulation.rounds` must be at least 1: zero rounds pay nobody");
         ensure!(self.replicates > 0, "`simulation.replicates` must be at least 1");
+        // TOML, in which settings are written, has no larger numbers.
+        let seeds =
+            [("rounds", self.rounds), ("seed", self.seed), ("pool.seed", self.pool.as_ref().map_or(0, |p| p.seed))];
+        for (name, value) in seeds {
+            ensure!(i64::try_from(value).is_ok(), "`simulation.{name}` must be less than 2^63; it is {value}");
+        }
         let (min, max) = self.k.bounds();
         ensure!(min >= 1 && min <= max, "`simulation.k` must be at least 1 and its `min` at most its `max`");
         let coefficients =
@@ -169,6 +176,10 @@ impl Simulation {
     /// The same with other values at dotted paths, e.g. `consensus.rule` or `evaluator_attacks`: what `--set` and sweeps do.
     /// Not checked yet: [`Simulation::check`] does that.
     pub fn with<'v>(&self, assignments: impl IntoIterator<Item = (&'v str, &'v toml::Value)>) -> Result<Self> {
+        let mut assignments = assignments.into_iter().peekable();
+        if assignments.peek().is_none() {
+            return Ok(self.clone());
+        }
         let mut table = toml::Table::try_from(self).context("settings do not become TOML; this is a bug")?;
         let mut paths = Vec::new();
         for (path, value) in assignments {
@@ -180,6 +191,24 @@ impl Simulation {
             let hint = crate::suggest::hint(&message).map_or_else(String::new, |hint| format!("\nhint: {hint}"));
             anyhow::anyhow!("{} cannot be set: {message}{hint}", paths.join(", "))
         })
+    }
+
+    /// The first setting, if there is one, by which rewards are not those of Equations 1 to 5 among honest nodes.
+    #[must_use]
+    pub fn beyond_the_paper(&self) -> Option<&'static str> {
+        let departures = [
+            ("deviation", self.deviation != Deviation::Inclusive),
+            ("consensus.rule", self.consensus.rule != Rule::Mean),
+            ("consensus.trust", self.consensus.trust.is_some()),
+            ("consensus.stakes", !self.consensus.stakes.is_empty()),
+            ("quality", self.quality.is_some()),
+            ("rewards.shape", self.rewards.shape != Shape::Linear),
+            ("rewards.task_weights", !self.rewards.task_weights.is_empty()),
+            ("congestion", self.congestion.is_some()),
+            ("evaluator_attacks", !self.evaluator_attacks.is_empty()),
+            ("inference_attacks", !self.inference_attacks.is_empty()),
+        ];
+        departures.into_iter().find(|(_, departs)| *departs).map(|(setting, _)| setting)
     }
 
     /// The same mechanism among honest nodes.
@@ -195,12 +224,20 @@ impl Simulation {
     }
 }
 
-/// Puts a value at a dotted path, making the tables on the way.
+/// What takes away a setting that may be absent (`pool`, `congestion`, `consensus.trust`, `quality`).
+const NONE: &str = "none";
+
+/// Puts a value at a dotted path, making the tables on the way; takes the path away for [`NONE`], where that is no value.
 fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
     match path.split_once('.') {
         None => {
             ensure!(!path.is_empty(), "a setting has a name, e.g. `consensus.rule`");
-            table.insert(path.to_owned(), value);
+            let optional = ["pool", "congestion", "trust", "quality"].contains(&path);
+            if optional && value.as_str() == Some(NONE) {
+                table.remove(path);
+            } else {
+                table.insert(path.to_owned(), value);
+            }
             Ok(())
         }
         Some((first, rest)) => {
@@ -216,7 +253,7 @@ fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::mechanism::{EvaluatorStrategy, Rule, TrustUpdate};
+    use crate::settings::mechanism::{EvaluatorStrategy, TrustUpdate};
 
     fn with(path: &str, value: &str) -> Result<Simulation> {
         let value: toml::Table = toml::from_str(&format!("value = {value}")).expect("a value");
@@ -232,6 +269,23 @@ mod tests {
         assert_eq!(attacks.evaluator_attacks[0].strategy, EvaluatorStrategy::Boost);
         assert_eq!(with("k", "{ min = 1, max = 3 }").expect("set").k.bounds(), (1, 3));
         assert!((with("beta_f", "1").expect("whole numbers are numbers").beta_f - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_may_be_absent_can_be_taken_away_again() {
+        let value = toml::Value::String("none".into());
+        let mut settings = with("pool.evaluators", "20").expect("set");
+        settings.consensus.trust = Some(crate::settings::mechanism::Trust::default());
+        let without = settings.with([("pool", &value), ("consensus.trust", &value)]).expect("taken away");
+        assert_eq!(without, Simulation::default());
+        assert_eq!(without.with([("pool", &value)]).expect("already away"), Simulation::default());
+    }
+
+    #[test]
+    fn seeds_that_toml_cannot_hold_are_refused() {
+        let large = Simulation { seed: 1 << 63, ..Simulation::default() };
+        assert!(large.check().expect_err("refused").to_string().contains("`simulation.seed` must be less than 2^63"));
+        assert_eq!(large.with([]).expect("nothing to do"), large);
     }
 
     #[test]

@@ -29,40 +29,51 @@ pub fn quantiles<const N: usize>(rewards: &mut [(f64, u64)], at: [f64; N]) -> Op
 /// Rewards of each node of a pool, in slices of equal width.
 #[derive(Debug, Clone)]
 pub struct Histograms {
+    nodes: Vec<Sliced>,
+}
+
+/// Rewards of one node.
+#[derive(Debug, Clone)]
+struct Sliced {
     low: f64,
     width: f64,
-    nodes: Vec<Histogram<u64>>,
+    jobs: Histogram<u64>,
 }
 
 impl Histograms {
-    /// Empty histograms for rewards within bounds.
+    /// Empty histograms for rewards within the bounds of each node.
     #[must_use]
-    pub fn new((low, high): (f64, f64), nodes: usize) -> Self {
-        let width = ((high - low) / SLICES as f64).max(f64::MIN_POSITIVE);
-        Self { low, width, nodes: vec![histogram(); nodes] }
+    pub fn new(bounds: &[(f64, f64)]) -> Self {
+        let empty = histogram();
+        let sliced = |&(low, high): &(f64, f64)| {
+            let width = ((high - low) / SLICES as f64).max(f64::MIN_POSITIVE);
+            Sliced { low, width, jobs: empty.clone() }
+        };
+        Self { nodes: bounds.iter().map(sliced).collect() }
     }
 
     /// One job.
     #[inline]
     pub fn record(&mut self, node: usize, reward: f64) {
-        let slice = ((reward - self.low) / self.width) as u64;
+        let Sliced { low, width, jobs } = &mut self.nodes[node];
+        let slice = ((reward - *low) / *width) as u64;
         // Saturating: rewards lie within the bounds but for rounding.
-        self.nodes[node].saturating_record(slice.min(SLICES - 1));
+        jobs.saturating_record(slice.min(SLICES - 1));
     }
 
     /// Adds the jobs of another part.
     pub fn add(&mut self, other: &Self) {
         for (into, from) in self.nodes.iter_mut().zip(&other.nodes) {
-            add(into, from);
+            add(&mut into.jobs, &from.jobs);
         }
     }
 
     /// As [`quantiles`], to half a slice.
     #[must_use]
     pub fn quantiles<const N: usize>(&self, node: usize, at: [f64; N]) -> Option<[f64; N]> {
-        let histogram = &self.nodes[node];
-        let of = |share| (histogram.value_at_quantile(share) as f64 + 0.5).mul_add(self.width, self.low);
-        (!histogram.is_empty()).then(|| at.map(of))
+        let Sliced { low, width, jobs } = &self.nodes[node];
+        let of = |share| (jobs.value_at_quantile(share) as f64 + 0.5).mul_add(*width, *low);
+        (!jobs.is_empty()).then(|| at.map(of))
     }
 }
 
@@ -88,7 +99,7 @@ mod tests {
 
     #[test]
     fn slices_are_as_fine_as_they_say() {
-        let mut histograms = Histograms::new((-0.3, 1.0), 2);
+        let mut histograms = Histograms::new(&[(0.0, 1.0), (-0.3, 1.0)]);
         let mut rewards = Vec::new();
         for i in 0..10_000 {
             let reward = -0.3 + 1.3 * f64::from(i * 7919 % 10_000) / 9999.0;

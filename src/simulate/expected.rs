@@ -152,7 +152,9 @@ fn outcomes_to_weigh(mechanism: &Mechanism) -> f64 {
             symmetric[k] += symmetric[k - 1] * node.branches.len() as f64;
         }
     }
-    cells * (k_min..=k_max).map(|k| symmetric[k] * k as f64).sum::<f64>()
+    // Leaving each member out in turn looks at everybody once more for each.
+    let looks = |k: usize| (if mechanism.leaves_one_out() { k * (k + 1) } else { k }) as f64;
+    cells * (k_min..=k_max).map(|k| symmetric[k] * looks(k)).sum::<f64>()
 }
 
 /// Under the mean with equal weights, a linear reward and reports that do not depend on each other, the expected quality of

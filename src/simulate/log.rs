@@ -52,6 +52,14 @@ fn row(mechanism: &Mechanism, (replicate, number): (u32, u64), round: &Round, se
         evaluators: settled.evaluators.iter().map(|&evaluator| network.evaluators[evaluator].key.clone()).collect(),
         reports: of_members(&settled.reports),
         weights: of_members(&settled.weights),
+        congestion: settled.congestion,
+        caught_inference: mechanism.strategies.models[round.model].branches[round.branch].caught,
+        caught_evaluators: settled
+            .evaluators
+            .iter()
+            .zip(&settled.branches)
+            .map(|(&evaluator, &branch)| mechanism.strategies.evaluators[evaluator].branches[branch].caught)
+            .collect(),
         consensus: paid.then(|| consensus::quality(settled.consensus)),
         reward_inference: paid.then_some(settled.reward),
         rewards_evaluators: of_members(&settled.rewards),

@@ -6,6 +6,7 @@ use crate::settings::mechanism::Deviation;
 use crate::simulate::consensus::{self, Aggregate, Scratch, Votes};
 use crate::simulate::costs;
 use crate::simulate::network::Network;
+use crate::simulate::player::largest_congestion;
 use crate::simulate::reward::Prices;
 use crate::simulate::strategy::{Report, Strategies};
 use crate::simulate::subsets::SubsetLaw;
@@ -54,6 +55,8 @@ pub struct Settled {
     pub reward: f64,
     /// The cell whose answer was judged: that of another inference node where one was swapped in.
     pub judged: usize,
+    /// Factor on `beta_F`.
+    pub congestion: f64,
     /// Drawn evaluators without a score.
     pub skipped: u64,
     scratch: Scratch,
@@ -77,10 +80,11 @@ impl<'a> Mechanism<'a> {
             k_max <= pool,
             "`simulation.k` asks for {k_max} evaluators per round, but the pool has {pool}: lower `k` or add evaluators"
         );
-        let strategies = Strategies::of(network, settings)?;
+        let mut strategies = Strategies::of(network, settings)?;
         costs::check_names(&settings.costs, [&network.models, &network.evaluators])?;
         let model_costs = costs::of_pool(&network.models, &settings.costs)?;
         let evaluator_costs = costs::of_pool(&network.evaluators, &settings.costs)?;
+        strategies.audit(settings.audit.probability, &model_costs, &evaluator_costs);
         let declared = |costs: &[f64], factors: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
             costs.iter().zip(factors).map(|(cost, factor)| cost * factor).collect()
         };
@@ -89,6 +93,13 @@ impl<'a> Mechanism<'a> {
             task_weights(network, settings)?,
             &declared(&model_costs, &mut strategies.models.iter().map(|node| node.declared)),
             &declared(&evaluator_costs, &mut strategies.evaluators.iter().map(|node| node.declared)),
+        );
+        let (low, high) = prices.bounds(largest_congestion(settings, network.models.len()));
+        let finite = |value: f64| (value * value * settings.rounds as f64 * f64::from(settings.replicates)).is_finite();
+        ensure!(
+            finite(low) && finite(high) && model_costs.iter().chain(&evaluator_costs).all(|cost| cost.is_finite()),
+            "rewards between {low} and {high} are too large to add up: lower `simulation.alpha_…`, `beta_…`, \
+             `rewards.exponent`, `audit.penalty` or the prices in `simulation.costs`"
         );
         Ok(Self {
             network,
@@ -108,6 +119,12 @@ impl<'a> Mechanism<'a> {
     #[must_use]
     pub fn is_weighted(&self) -> bool {
         self.rule.is_weighted()
+    }
+
+    /// Whether evaluators are compared with the others.
+    #[must_use]
+    pub fn leaves_one_out(&self) -> bool {
+        self.deviation == Deviation::LeaveOneOut
     }
 
     /// Settles a round: reports, consensus (Equation 1 or another rule), deviations (Equation 3) and rewards (Equations 2
@@ -130,6 +147,7 @@ impl<'a> Mechanism<'a> {
         into.weights.clear();
         into.rewards.clear();
         into.skipped = 0;
+        into.congestion = congestion;
         let (mut seen, mut lookers, mut copies) = (0.0, 0.0, false);
         for &(evaluator, branch) in members {
             let action = self.strategies.evaluators[evaluator].branches[branch].action;

@@ -34,10 +34,11 @@ mod play;
 pub(crate) mod tests;
 
 pub use log::log_rounds;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, disagrees};
 pub use play::Watch;
 
 use crate::settings::Simulation;
+use crate::settings::mechanism::{Policy, Schedule};
 use crate::store::rows::{ProfileRow, ScoreRow};
 use anyhow::Result;
 use mechanism::Mechanism;
@@ -76,8 +77,21 @@ pub fn watched(network: &Network, settings: &Simulation, steps: f64, watch: Watc
     let mechanism = Mechanism::new(&network, settings)?;
     let expected = play::Expectation::of(&mechanism, settings, steps);
     let played = play::play(&mechanism, settings, &expected, watch);
-    let honest = if settings.is_honest() { None } else { Some(honest_rewards(&network, settings, steps, watch)?) };
-    Ok(outcome::assemble(&mechanism, settings, &played, &expected.closed, honest.as_deref()))
+    let references = outcome::References {
+        honest: if settings.is_honest() { None } else { Some(honest_rewards(&network, settings, steps, watch)?) },
+        uniform: uniform_rewards(&mechanism, settings, steps),
+    };
+    Ok(outcome::assemble(&mechanism, settings, &played, &expected.closed, &references))
+}
+
+/// What every node earns on average under a uniform schedule, in closed form: what a scheduler that does better is held
+/// against. None where the schedule is uniform, and where rewards depend on more than the schedule.
+fn uniform_rewards(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Option<Vec<Option<f64>>> {
+    let uniform = Simulation { schedule: Schedule::default(), ..settings.clone() };
+    if settings.schedule.policy == Policy::Uniform || player::has_memory(&uniform) {
+        return None;
+    }
+    Some(play::Expectation::of(mechanism, &uniform, steps).closed.means().collect())
 }
 
 /// What every node would earn on average if nobody were dishonest: in closed form, or by simulation where there is none.

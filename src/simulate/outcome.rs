@@ -12,8 +12,12 @@ use crate::simulate::strategy::{Branch, HONEST};
 use crate::simulate::tally::{Agreement, Tally};
 use crate::store::rows::{NetworkRow, RewardRow};
 
-/// A difference from the closed form of more standard errors than this is no chance.
+/// A difference from the closed form of more standard errors than this is no chance, ...
 const ALARM: f64 = 5.0;
+/// ... if the mean is one of enough jobs for it to be nearly normal.
+const ENOUGH_JOBS: i64 = 1000;
+/// A difference that no rounding explains, where there is no spread to measure it by.
+const DIFFERENT: f64 = 1e-9;
 
 /// What the simulation leaves behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,17 +51,26 @@ fn tallies(mechanism: &Mechanism, played: &Played, node: usize) -> Vec<Tally> {
     played.replicates.iter().map(of).collect()
 }
 
-/// Builds the outcome; `honest` are the mean rewards of the same nodes if nobody were dishonest.
+/// What the rewards are held against, by node, inference nodes first.
+#[derive(Debug, Default)]
+pub struct References {
+    /// Mean rewards if nobody were dishonest; none where nobody is.
+    pub honest: Option<Vec<Option<f64>>>,
+    /// Closed-form mean rewards under a uniform schedule; none where the schedule is uniform, or rounds remember more than it.
+    pub uniform: Option<Vec<Option<f64>>>,
+}
+
+/// Builds the outcome.
 pub fn assemble(
     mechanism: &Mechanism,
     settings: &Simulation,
     played: &Played,
     expected: &Expected,
-    honest: Option<&[Option<f64>]>,
+    references: &References,
 ) -> Outcome {
-    let rewards = reward_rows(mechanism, played, expected, honest);
+    let rewards = reward_rows(mechanism, played, expected, references.honest.as_deref());
     let mut outcome = Outcome {
-        network: network_rows(mechanism, settings, played, expected, &rewards),
+        network: network_rows(mechanism, settings, played, references.uniform.as_deref(), &rewards),
         rewards,
         warnings: Vec::new(),
         simulated_rounds: settings.rounds.saturating_mul(u64::from(settings.replicates)),
@@ -138,9 +151,9 @@ fn reward_row(node_type: &str, node: &Node, replicates: &[Tally], expected: Opti
     let count = u32::try_from(replicates.len()).expect("replicates are counted in u32; this is a bug");
     let margin = stderr.map(|stderr| t_95(count - 1) * stderr);
     let expected_std = expected.and_then(|moment| moment.deviation);
-    // Given how many jobs there were, the mean is one of so many independent rewards.
-    let known_error = expected_std.map(|deviation| deviation / (total.jobs as f64).sqrt());
-    let z = match (avg_reward, expected, known_error.or(stderr)) {
+    // Where there is a closed form rounds are independent: given how many jobs there were, the mean is one of so many.
+    let error = expected_std.or(total.deviation()).map(|deviation| deviation / (total.jobs as f64).sqrt());
+    let z = match (avg_reward, expected, error) {
         (Some(average), Some(expected), Some(error)) if error > 0.0 => Some((average - expected.mean) / error),
         _ => None,
     };
@@ -180,7 +193,7 @@ fn network_rows(
     mechanism: &Mechanism,
     settings: &Simulation,
     played: &Played,
-    expected: &Expected,
+    uniform: Option<&[Option<f64>]>,
     rewards: &[RewardRow],
 ) -> Vec<NetworkRow> {
     let row = |metric: &str, proxy: Option<&str>, value| NetworkRow {
@@ -222,7 +235,7 @@ fn network_rows(
     if settings.schedule.policy != Policy::Uniform {
         let settled = played.memories.iter().filter_map(|memory| memory.settled_at.map(|round| round as f64));
         rows.push(row("schedule_settled_round", None, mean(settled)));
-        rows.push(row("schedule_regret_per_round", None, regret(models, expected)));
+        rows.push(row("schedule_regret_per_round", None, regret(models, uniform)));
         let most = models.iter().map(|row| row.jobs).max().unwrap_or(0) as f64;
         let all: i64 = models.iter().map(|row| row.jobs).sum();
         rows.push(row("schedule_largest_share", None, (all > 0).then(|| most / all as f64)));
@@ -251,15 +264,51 @@ fn attack_rows(models: &[RewardRow], evaluators: &[RewardRow]) -> Vec<(&'static 
     ]
 }
 
-/// Mean over rounds of what the best inference node would have earned more, by the rewards of a uniform schedule where they
-/// are known, else by those of the simulation.
-fn regret(models: &[RewardRow], expected: &Expected) -> Option<f64> {
-    let of = |(row, closed): (&RewardRow, &Option<Moment>)| closed.map(|moment| moment.mean).or(row.avg_reward);
-    let means: Vec<Option<f64>> = models.iter().zip(&expected.models).map(of).collect();
+/// Mean over paid rounds of what the best inference node would have earned more, by the closed form of a uniform schedule;
+/// none where there is none.
+fn regret(models: &[RewardRow], uniform: Option<&[Option<f64>]>) -> Option<f64> {
+    let means = &uniform?[..models.len()];
     let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
     let jobs: i64 = models.iter().map(|row| row.jobs).sum();
-    let lost = models.iter().zip(&means).filter_map(|(row, mean)| Some((best - (*mean)?) * row.jobs as f64));
+    let lost = models.iter().zip(means).filter_map(|(row, mean)| Some((best - (*mean)?) * row.jobs as f64));
     (jobs > 0).then(|| lost.sum::<f64>() / jobs as f64)
+}
+
+/// Settings that change nothing in this network, which nobody would see from the rewards.
+fn settings_without_effect(mechanism: &Mechanism, settings: &Simulation) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let consensus = &settings.consensus;
+    if consensus.trust.is_some() && !mechanism.is_weighted() {
+        warnings.push("weights learn, but this consensus rule does not look at them".into());
+    } else if !consensus.stakes.is_empty() && !mechanism.is_weighted() {
+        warnings.push("evaluators have stakes, but this consensus rule does not look at them".into());
+    }
+    let pool = mechanism.network.evaluators.len();
+    for (i, attack) in settings.evaluator_attacks.iter().enumerate() {
+        let nobody = attack.share.is_some_and(|share| (share * pool as f64).round() < 1.0);
+        if nobody || attack.count == Some(0) {
+            warnings.push(format!(
+                "`simulation.evaluator_attacks`, entry {}: so small a share of {pool} evaluators is nobody",
+                i + 1
+            ));
+        }
+    }
+    let liars = mechanism.strategies.models.iter().any(|node| (node.declared - 1.0).abs() > 0.0)
+        || mechanism.strategies.evaluators.iter().any(|node| (node.declared - 1.0).abs() > 0.0);
+    if settings.audit.probability > 0.0 && !liars {
+        warnings.push("jobs are audited, but nobody misreports its cost".into());
+    }
+    warnings
+}
+
+/// Whether a node's mean differs from its closed form by more than chance.
+#[must_use]
+pub fn disagrees(row: &RewardRow) -> bool {
+    let difference = row.avg_reward.zip(row.expected_reward).map(|(average, expected)| (average - expected).abs());
+    match row.z {
+        Some(z) => z.abs() > ALARM && row.jobs >= ENOUGH_JOBS,
+        None => difference.is_some_and(|difference| difference > DIFFERENT),
+    }
 }
 
 fn warnings(
@@ -273,8 +322,10 @@ fn warnings(
     let far: Vec<String> = outcome
         .rewards
         .iter()
-        .filter_map(|row| Some((row, row.z.filter(|z| z.abs() > ALARM)?)))
-        .map(|(row, z)| format!("`{}` (z = {z:.1})", row.node))
+        .filter(|row| disagrees(row))
+        .map(|row| {
+            format!("`{}` (z = {})", row.node, row.z.map_or_else(|| "infinite".to_owned(), |z| format!("{z:.1}")))
+        })
         .collect();
     if !far.is_empty() {
         warnings.push(format!(
@@ -317,9 +368,7 @@ fn warnings(
             played.memories.len()
         ));
     }
-    if settings.consensus.trust.is_some() && !mechanism.is_weighted() {
-        warnings.push("weights learn, but this consensus rule does not look at them".into());
-    }
+    warnings.extend(settings_without_effect(mechanism, settings));
     if settings.round_log == RoundLog::First && settings.rounds > KEPT_ROUNDS {
         warnings.push(format!("the table of rounds holds the first {KEPT_ROUNDS} of {} rounds", settings.rounds));
     }

@@ -11,6 +11,9 @@ use crate::simulate::tally::Replicate;
 /// Most outcomes that are kept.
 const MOST_OUTCOMES: f64 = (1 << 19) as f64;
 
+/// Most rewards of their members that are kept.
+const MOST_MEMBERS: f64 = (1 << 22) as f64;
+
 /// How outcomes are numbered: record, inference node, its branch, subset, and the branches of the subset's members.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -41,7 +44,7 @@ impl Layout {
         let tasks = mechanism.network.table.tasks();
         let per_branch: f64 = subsets.iter().map(|(members, _)| of_subset(members)).sum();
         let total = per_branch * branches.iter().sum::<usize>() as f64 * tasks as f64;
-        if total > MOST_OUTCOMES {
+        if total > MOST_OUTCOMES || total * mechanism.law.k().1 as f64 > MOST_MEMBERS {
             return None;
         }
         let starts = |sizes: &mut dyn Iterator<Item = usize>| -> Vec<usize> {

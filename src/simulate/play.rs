@@ -159,14 +159,26 @@ fn count_block(mechanism: &Mechanism, layout: &Layout, stream: Stream, rounds: u
     }
 }
 
+/// The least and the most that each node can earn in a round, inference nodes first.
+fn bounds(mechanism: &Mechanism, congestion: f64) -> Vec<(f64, f64)> {
+    let (strategies, prices) = (&mechanism.strategies, &mechanism.prices);
+    let models = strategies.models.iter().enumerate().map(|(model, node)| {
+        prices.bounds_of_model(model, congestion, node.branches.iter().any(|branch| branch.caught))
+    });
+    let evaluators = strategies.evaluators.iter().enumerate().map(|(evaluator, node)| {
+        prices.bounds_of_evaluator(evaluator, node.branches.iter().any(|branch| branch.caught))
+    });
+    models.chain(evaluators).collect()
+}
+
 fn step(mechanism: &Mechanism, settings: &Simulation, watch: Watch) -> Played {
     let network = mechanism.network;
     let (models, nodes) = (network.models.len(), network.models.len() + network.evaluators.len());
-    let bounds = mechanism.prices.bounds(largest_congestion(settings, models));
+    let bounds = bounds(mechanism, largest_congestion(settings, models));
     let tasks: Vec<(u32, u32, u64)> = (0..settings.replicates)
         .flat_map(|replicate| blocks(settings).map(move |(block, rounds)| (replicate, block, rounds)))
         .collect();
-    let empty = || (Histograms::new(bounds, nodes), Vec::new());
+    let empty = || (Histograms::new(&bounds), Vec::new());
     let (histograms, mut parts) = tasks
         .into_par_iter()
         .fold(empty, |(mut histograms, mut parts), (replicate, block, rounds)| {

@@ -44,11 +44,12 @@ impl<'a> Player<'a> {
         let models = mechanism.network.models.len();
         let adaptive = settings.schedule.policy != Policy::Uniform;
         let tasks = mechanism.network.table.tasks();
+        let (low, high) = mechanism.prices.bounds(largest_congestion(settings, models));
         Self {
             rounds: Rounds::new(tasks, &mechanism.strategies, &mechanism.law, stream),
             settled: Settled::default(),
             trust: settings.consensus.trust.as_ref().map(|trust| Weights::new(trust, &mechanism.stakes)),
-            scheduler: adaptive.then(|| Scheduler::new(&settings.schedule, models)),
+            scheduler: adaptive.then(|| Scheduler::new(&settings.schedule, models, high - low)),
             load: settings.congestion.as_ref().map(|congestion| Load::new(congestion, models)),
             others: Vec::new(),
             mechanism,
@@ -78,8 +79,10 @@ impl<'a> Player<'a> {
         if let Some(load) = &mut self.load {
             load.learn(model);
         }
-        if let (Some(trust), false) = (&mut self.trust, settled.is_void()) {
-            if trust.wants_the_others() {
+        if let Some(trust) = &mut self.trust {
+            if settled.is_void() {
+                trust.pass();
+            } else if trust.wants_the_others() {
                 self.mechanism.deviations_from_others(settled, &mut self.others);
                 trust.learn(settled.evaluators.iter().copied(), &self.others);
             } else {

@@ -85,6 +85,29 @@ impl Prices {
         if caught { reward - self.penalty } else { reward }
     }
 
+    /// The least and the most that a round can pay inference node `model`, congestion up to `congestion` included; `caught`
+    /// if it can be.
+    #[must_use]
+    pub fn bounds_of_model(&self, model: usize, congestion: f64, caught: bool) -> (f64, f64) {
+        let penalty = if caught { self.penalty } else { 0.0 };
+        // Congestion can take the weight of cost down to 0.
+        let least = if congestion > 1.0 { 0.0 } else { 1.0 };
+        let charge = self.beta_f * self.models[model];
+        (-charge * congestion.max(1.0) - penalty, self.alpha_f * self.largest_weight() - charge * least)
+    }
+
+    /// The same of an evaluator.
+    #[must_use]
+    pub fn bounds_of_evaluator(&self, node: usize, caught: bool) -> (f64, f64) {
+        let penalty = if caught { self.penalty } else { 0.0 };
+        let charge = self.beta_m * self.evaluators[node];
+        (-charge - penalty, self.alpha_m * self.largest_weight() - charge)
+    }
+
+    fn largest_weight(&self) -> f64 {
+        self.task_weights.iter().copied().fold(0.0, f64::max)
+    }
+
     /// The least and the most that a round can pay anybody, congestion up to `congestion` included.
     #[must_use]
     pub fn bounds(&self, congestion: f64) -> (f64, f64) {

@@ -9,6 +9,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     settings: Schedule,
+    /// Width of the range of rewards: the spread that is assumed before any is seen.
+    width: f64,
     /// Paid rounds, sum of rewards and of their squares, by inference node.
     seen: Vec<(f64, f64, f64)>,
     rounds: u64,
@@ -17,10 +19,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler that knows nothing yet of `models` nodes.
+    /// A scheduler that knows nothing yet of `models` nodes but that their rewards differ by no more than `width`.
     #[must_use]
-    pub fn new(settings: &Schedule, models: usize) -> Self {
-        Self { settings: settings.clone(), seen: vec![(0.0, 0.0, 0.0); models], rounds: 0, leader: (0, 1) }
+    pub fn new(settings: &Schedule, models: usize, width: f64) -> Self {
+        Self { settings: settings.clone(), width, seen: vec![(0.0, 0.0, 0.0); models], rounds: 0, leader: (0, 1) }
     }
 
     /// The round, counted from 1, since which the same node has been chosen most often: when the market had made up its
@@ -43,7 +45,8 @@ impl Scheduler {
                 let normal = Normal::standard();
                 argmax(self.seen.iter().map(|&(n, sum, squares)| {
                     let mean = sum / n;
-                    let variance = ((squares - n * mean * mean) / (n - 1.0)).max(1e-12);
+                    // One more observation that is off by the whole range: two rewards alike must not end the search.
+                    let variance = ((squares - n * mean * mean).max(0.0) + self.width * self.width) / n;
                     // Away from 0 and 1, where the quantile is infinite.
                     let at = stream.unit().mul_add(1.0 - 1e-15, 5e-16);
                     mean + normal.inverse_cdf(at) * (variance / n).sqrt()
@@ -140,7 +143,7 @@ mod tests {
     /// Rounds of two nodes that earn 0.2 and 0.6, give or take 0.3.
     fn play(policy: Policy, rounds: usize) -> (Vec<usize>, Scheduler) {
         let mut stream = Stream::new(3, 0);
-        let mut scheduler = Scheduler::new(&Schedule { policy, ..Schedule::default() }, 2);
+        let mut scheduler = Scheduler::new(&Schedule { policy, ..Schedule::default() }, 2, 1.0);
         let mut counts = vec![0; 2];
         for _ in 0..rounds {
             let model = scheduler.choose(&mut stream);
@@ -162,10 +165,27 @@ mod tests {
         assert!(play(Policy::Thompson, 2000).1.settled_at() < 100);
     }
 
+    /// Rewards that are all alike at first, as under a threshold, must not end the search for the best node.
+    #[test]
+    fn thompson_sampling_is_not_locked_out_by_two_equal_rewards() {
+        for seed in 0..200 {
+            let mut stream = Stream::new(seed, 0);
+            let schedule = Schedule { policy: Policy::Thompson, ..Schedule::default() };
+            let mut scheduler = Scheduler::new(&schedule, 3, 1.0);
+            let mut counts = [0; 3];
+            for _ in 0..5000 {
+                let model = scheduler.choose(&mut stream);
+                counts[model] += 1;
+                scheduler.learn(model, Some(if stream.unit() < [0.3, 0.5, 0.7][model] { 0.8 } else { 0.0 }));
+            }
+            assert!(counts[2] > 3500, "seed {seed}: {counts:?}");
+        }
+    }
+
     #[test]
     fn every_node_is_tried_twice_and_void_rounds_count() {
         let mut stream = Stream::new(1, 0);
-        let mut scheduler = Scheduler::new(&Schedule { policy: Policy::Ucb, ..Schedule::default() }, 3);
+        let mut scheduler = Scheduler::new(&Schedule { policy: Policy::Ucb, ..Schedule::default() }, 3, 1.0);
         let first: Vec<usize> = (0..6)
             .map(|_| {
                 let model = scheduler.choose(&mut stream);

@@ -187,13 +187,23 @@ impl Strategies {
             }
             debug_assert!(attack.strategy == InferenceStrategy::Swap || attack.with.is_none());
         }
-        let audited = settings.audit.probability;
-        if audited > 0.0 {
-            let lies = |declared: f64| (declared - 1.0).abs() > 0.0;
-            models.iter_mut().filter(|node| lies(node.declared)).for_each(|node| node.audit(audited));
-            evaluators.iter_mut().filter(|node| lies(node.declared)).for_each(|node| node.audit(audited));
-        }
         Ok(Self { models, evaluators })
+    }
+
+    /// Lets a share of all jobs be audited: who declares another cost than its own is caught then. A node whose cost is 0
+    /// cannot lie by a factor.
+    pub fn audit(&mut self, probability: f64, model_costs: &[f64], evaluator_costs: &[f64]) {
+        fn of_pool<T: Copy>(nodes: &mut [Behaviour<T>], costs: &[f64], probability: f64) {
+            for (node, &cost) in nodes.iter_mut().zip(costs) {
+                if (cost * node.declared - cost).abs() > 0.0 {
+                    node.audit(probability);
+                }
+            }
+        }
+        if probability > 0.0 {
+            of_pool(&mut self.models, model_costs, probability);
+            of_pool(&mut self.evaluators, evaluator_costs, probability);
+        }
     }
 }
 
@@ -399,7 +409,10 @@ mod tests {
         let mut settings =
             Simulation { evaluator_attacks: vec![attack(EvaluatorStrategy::Misreport)], ..Simulation::default() };
         settings.audit.probability = 0.2;
-        let strategies = Strategies::of(&network, &settings).expect("sound");
+        let mut strategies = Strategies::of(&network, &settings).expect("sound");
+        strategies.evaluators[3].declared = 0.5;
+        strategies.audit(0.2, &[0.0; 3], &[0.0, 0.25, 0.5, 0.0, 1.0]);
+        assert_eq!(strategies.evaluators[3].branches.len(), 1, "half of nothing is no lie");
         let liar = &strategies.evaluators[1];
         assert_eq!((liar.label.as_str(), liar.branches.len()), ("misreport", 2));
         assert!(liar.branches[0].caught && (liar.branches[0].probability - 0.2).abs() < 1e-12);

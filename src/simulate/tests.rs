@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::settings::mechanism::{
-    Congestion, Consensus, CostScale, Costs, Deviation, EvaluatorAttack, EvaluatorStrategy, InferenceAttack,
+    Congestion, Consensus, CostBasis, CostScale, Costs, Deviation, EvaluatorAttack, EvaluatorStrategy, InferenceAttack,
     InferenceStrategy, Policy, Pool, PoolMethod, Rule, Schedule, Shape, Trust, TrustUpdate,
 };
 use crate::settings::{EvaluatorsPerRound, RoundLog};
@@ -425,6 +425,24 @@ fn the_full_log_replays_to_the_rewards() {
         let outcome = super::simulate(&network, &settings, STEPS).expect("sound");
         let rounds = logged(&network, &settings);
         assert_eq!(rounds.len(), 2100);
+        let mechanism = Mechanism::new(&network, &settings).expect("sound");
+        let place = |nodes: &[network::Node], key: &str| nodes.iter().position(|node| node.key == key).expect("a node");
+        for round in rounds.iter().filter(|round| round.consensus.is_some()) {
+            // From what was reported to what was paid, with nothing but the log and the prices.
+            let task = network.tasks.iter().position(|task| *task == round.task_id).expect("a task");
+            let consensus = round.consensus.expect("not void");
+            let model = place(&network.models, &round.model);
+            let paid = mechanism.prices.inference(task, model, consensus, round.congestion, round.caught_inference);
+            assert!((paid - round.reward_inference.expect("paid")).abs() < 1e-12, "{round:?}");
+            if settings.deviation == Deviation::Inclusive {
+                for (i, evaluator) in round.evaluators.iter().enumerate() {
+                    let deviation = (round.reports[i] - 10.0 * consensus).abs() / 10.0;
+                    let evaluator = place(&network.evaluators, evaluator);
+                    let paid = mechanism.prices.evaluator(task, evaluator, deviation, round.caught_evaluators[i]);
+                    assert!((paid - round.rewards_evaluators[i]).abs() < 1e-12, "{round:?}");
+                }
+            }
+        }
         for node in &outcome.rewards {
             let inference = |round: &RoundRow| round.reward_inference.filter(|_| round.model == node.node);
             let evaluator = |round: &RoundRow| {
@@ -439,6 +457,55 @@ fn the_full_log_replays_to_the_rewards() {
             assert!((mean - node.avg_reward.expect("jobs")).abs() < 1e-9, "{mean}: {node:?}");
         }
     }
+}
+
+/// Where outcomes are too many, inference nodes still have their mean: the same that weighing every outcome gives.
+#[test]
+fn means_without_enumeration_are_those_of_the_enumeration() {
+    let network = random_network(9, (12, 3, 5), 30);
+    let mut swap = inference(InferenceStrategy::Swap, "f2", Some("f0"));
+    swap.probability = Some(0.4);
+    let mut settings = Simulation {
+        evaluator_attacks: vec![attack(EvaluatorStrategy::Noise, "m1"), attack(EvaluatorStrategy::Misreport, "m3")],
+        inference_attacks: vec![swap, inference(InferenceStrategy::Misreport, "f2", None)],
+        ..settings(100, 2, EvaluatorsPerRound::Range { min: 1, max: 3 })
+    };
+    settings.audit.probability = 0.3;
+    settings.audit.penalty = 0.5;
+    settings.rewards.task_weights.insert("qa".into(), 2.0);
+    let mechanism = Mechanism::new(&network, &settings).expect("sound");
+    let (all, few) =
+        (expected::enumerate(&mechanism, &settings, STEPS), expected::enumerate(&mechanism, &settings, 0.0));
+    assert_eq!((all.missing, few.missing), (None, Some(expected::Missing::Outcomes)));
+    for (all, few) in all.models.iter().zip(&few.models) {
+        let (all, few) = (all.expect("jobs"), few.expect("jobs"));
+        assert!((all.mean - few.mean).abs() < 1e-12 && few.deviation.is_none(), "{all:?} {few:?}");
+    }
+    assert!(few.evaluators.iter().all(Option::is_none));
+    // z is normal there too, though only the mean is known: never far off, however few replicates there are.
+    for seed in 0..200 {
+        let outcome =
+            super::simulate(&network, &Simulation { seed, rounds: 1000, ..settings.clone() }, 0.0).expect("sound");
+        assert!(outcome.warnings.iter().all(|warning| !warning.contains("DISAGREE")), "{:?}", outcome.warnings);
+    }
+}
+
+#[test]
+fn settings_without_effect_are_said() {
+    let network = random_network(9, (12, 3, 3), 0);
+    let warned = |settings: Simulation, part: &str| {
+        let outcome = super::simulate(&network, &settings, STEPS).expect("sound");
+        assert!(outcome.warnings.iter().any(|warning| warning.contains(part)), "{:?}", outcome.warnings);
+    };
+    let few = EvaluatorAttack { nodes: None, share: Some(0.1), ..attack(EvaluatorStrategy::Boost, "") };
+    warned(Simulation { evaluator_attacks: vec![few], ..Simulation::default() }, "entry 1: so small a share of 3");
+    let mut audited = Simulation::default();
+    audited.audit.probability = 0.1;
+    warned(audited, "nobody misreports");
+    let mut staked = Simulation::default();
+    staked.consensus.rule = Rule::Median;
+    staked.consensus.stakes.insert("m1".into(), 2.0);
+    warned(staked, "stakes");
 }
 
 #[test]
@@ -606,6 +673,13 @@ fn what_a_network_cannot_play_is_refused_by_name() {
     assert!(refused(trim).contains("has nothing left"));
     let alone = Simulation { pool: Some(Pool { evaluators: 1, ..Pool::default() }), ..Simulation::default() };
     assert!(refused(alone).contains("`simulation.pool.evaluators` must lie between 2 and 1000"));
+    let priced = Costs { energy_price: 0.3, ..Costs::default() };
+    let message = refused(Simulation { costs: priced, ..Simulation::default() });
+    assert!(message.contains("`simulation.costs.energy_price` means nothing unless"), "{message}");
+    let free = Costs { basis: CostBasis::Money, ..Costs::default() };
+    assert!(refused(Simulation { costs: free, ..Simulation::default() }).contains("nothing has a price"));
+    let huge = Simulation { alpha_f: 1e200, ..Simulation::default() };
+    assert!(refused(huge).contains("too large to add up"));
     let copula = Pool { method: PoolMethod::Copula, evaluators: 9, ..Pool::default() };
     let outcome = super::simulate(&network, &Simulation { pool: Some(copula), ..Simulation::default() }, STEPS);
     assert_eq!(outcome.expect("sound").rewards.len(), 3 + 9);

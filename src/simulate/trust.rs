@@ -23,11 +23,15 @@ impl Weights {
         let mut weights = Self {
             settings: settings.clone(),
             current: initial.iter().map(|weight| weight.clamp(settings.min, settings.max)).collect(),
-            averages: vec![0.0; initial.len()],
+            averages: Vec::new(),
             at_max: 0,
             rounds: 0,
             saturated_at: None,
         };
+        // The average at which the update leaves the weight as it is.
+        let Trust { min, max, .. } = settings;
+        let average = |weight: &f64| if max > min { (max - weight) / (max - min) / 2.0 } else { 0.0 };
+        weights.averages = weights.current.iter().map(average).collect();
         weights.at_max = weights.current.iter().filter(|&&weight| weights.is_max(weight)).count();
         weights
     }
@@ -38,8 +42,7 @@ impl Weights {
         &self.current
     }
 
-    /// The round, counted from 1, after which every weight was `max`: from there on the rule is the plain mean. None if
-    /// that did not happen.
+    /// The round, counted from 1, since which every weight is `max`, so that the rule is the plain mean. None if one is not.
     #[must_use]
     pub fn saturated_at(&self) -> Option<u64> {
         self.saturated_at
@@ -49,6 +52,11 @@ impl Weights {
     #[must_use]
     pub fn wants_the_others(&self) -> bool {
         self.settings.update == TrustUpdate::LeaveOneOut
+    }
+
+    /// Lets a round pass in which nobody reported.
+    pub fn pass(&mut self) {
+        self.rounds += 1;
     }
 
     /// Lets one round count: the deviation d in [0, 1] of each evaluator that took part.
@@ -62,7 +70,9 @@ impl Weights {
             self.at_max -= usize::from(self.is_max(before));
             self.current[evaluator] = after;
         }
-        if self.at_max == self.current.len() && self.saturated_at.is_none() {
+        if self.at_max < self.current.len() {
+            self.saturated_at = None;
+        } else if self.saturated_at.is_none() {
             self.saturated_at = Some(self.rounds);
         }
     }
@@ -113,8 +123,12 @@ mod tests {
         let mut average = weights(TrustUpdate::Ema, 0.5);
         average.learn([0, 2].into_iter(), &deviations);
         average.learn([2].into_iter(), &[0.8]);
-        assert_close(average.get()[0], 2.0 - 1.9 * 0.1);
-        assert_close(average.get()[2], 0.1);
+        // Weight 1 stands for an average of 1 / 1.9 / 2; it moves half of the way to 0.1.
+        let begun = 0.5 / 1.9;
+        assert_close(average.get()[1], 1.0);
+        assert_close(average.get()[0], 2.0 - 1.9 * 2.0 * (begun + 0.5 * (0.1 - begun)));
+        let third = begun + 0.5 * (0.6 - begun);
+        assert_close(average.get()[2], 2.0 - 1.9 * (2.0 * (third + 0.5 * (0.8 - third))).min(1.0));
     }
 
     /// Evaluators that deviate by less than a half only ever gain under Equation 21: it ends as the plain mean.
@@ -150,5 +164,8 @@ mod tests {
         assert_eq!(weights.saturated_at(), None, "the second is below its bound");
         (0..10).for_each(|_| weights.learn([1].into_iter(), &[0.0]));
         assert!(weights.saturated_at().is_some());
+        weights.pass();
+        weights.learn([0].into_iter(), &[0.9]);
+        assert_eq!(weights.saturated_at(), None, "and not for ever");
     }
 }

@@ -292,6 +292,12 @@ pub struct RoundRow {
     pub weights: Vec<f64>,
     /// Q in [0, 1] (Equation 1); null when no drawn evaluator has a score.
     pub consensus: Option<f64>,
+    /// Factor on `beta_F`, from the load of the inference node; 1 without congestion.
+    pub congestion: f64,
+    /// Whether an audit caught the inference node with a false cost.
+    pub caught_inference: bool,
+    /// Whether an audit caught each evaluator, in the order of `evaluators`.
+    pub caught_evaluators: Vec<bool>,
     /// `R_F` (Equation 2).
     pub reward_inference: Option<f64>,
     /// `R_M` (Equation 5), in the order of `evaluators`.

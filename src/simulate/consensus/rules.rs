@@ -86,7 +86,8 @@ impl Aggregate for Huber {
             total += weight;
         }
         knots.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let nothing = TIE * total * self.delta;
+        // Knots near 10 are rounded, however small delta is.
+        let nothing = TIE * total * self.delta.max(10.0);
         let (mut pull, mut slope, mut place) = (total * self.delta, 0.0, knots[0].0);
         let mut first_zero = None;
         for &(knot, change) in knots.iter() {

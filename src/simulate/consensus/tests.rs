@@ -138,6 +138,17 @@ proptest! {
         prop_assert!((trimmed - plain(&Median, &[a, b, 5.0])).abs() < 1e-9);
     }
 
+    /// Even a tiny delta gives two equals their midpoint, and three their median.
+    #[test]
+    fn huber_with_a_tiny_delta_is_the_median(
+        scores in prop::collection::vec(0.0..=10.0f64, 1..7),
+        exponent in 3..7_i32,
+    ) {
+        let delta = 10.0_f64.powi(-exponent);
+        let (huber, median) = (plain(&Huber { delta }, &scores), plain(&Median, &scores));
+        prop_assert!((huber - median).abs() <= 10.0 * delta, "{huber} and {median} of {scores:?}");
+    }
+
     /// Huber's estimate is where the pulls balance.
     #[test]
     fn huber_balances((scores, weights) in votes(), delta in 0.05..6.0f64) {

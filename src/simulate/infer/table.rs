@@ -129,6 +129,12 @@ impl RewardTable {
     /// The rewards of a run and what they were simulated with. Nodes that never had a job are left out and noted; a
     /// number that cannot be one is an error that names node and column.
     pub fn of_rewards(run: &str, rewards: &[RewardRow], simulation: &Simulation) -> Result<Self> {
+        if let Some(setting) = simulation.beyond_the_paper() {
+            bail!(
+                "run `{run}` was simulated with `simulation.{setting}`, but coefficients can be inferred from rewards by \
+                 Equations 1 to 5 among honest nodes alone\nhint: simulate it without, or infer from another run"
+            );
+        }
         let (mut inference, mut evaluators, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for row in rewards {
             let side = match row.node_type.as_str() {
