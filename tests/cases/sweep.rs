@@ -175,23 +175,23 @@ fn an_interrupted_sweep_ends_with_130_and_goes_on() {
 fn other_scores_or_settings_make_another_table() {
     let scratch = scored();
     scratch.write("small.toml", SMALL);
-    let sweep = |parts: &[&str]| {
-        scratch.poq(&["sweep", "results/own", "small.toml"], 0).says(parts);
+    let sweep = || {
+        scratch.poq(&["sweep", "results/own", "small.toml"], 0);
         bytes(&scratch, "small")
     };
-    let first = sweep(&["small"]);
+    let first = sweep();
     scratch.edit("small.toml", "0.5", "0.7");
-    let second = sweep(&["sweep: "]);
+    let second = sweep();
     assert_ne!(first, second);
     scratch.poq(&["profile", "results/own", "--latency", "m0=30"], 0);
-    assert_ne!(sweep(&["sweep: "]), second);
+    assert_ne!(sweep(), second);
     // What a table was made from is checked before it is swept over.
     scratch.edit("answers.jsonl", "lamp 0", "lamp nought");
     let evaluators = EVALUATORS.iter().flat_map(|key| ["--evaluator", key]);
     let again = ["import", "answers.jsonl", "--run", "own", "--update"];
     scratch.poq(&again.into_iter().chain(evaluators).collect::<Vec<_>>(), 0);
     assert!(!table(&scratch, "small").exists(), "sweeps over replaced answers are gone");
-    scratch.poq(&["sweep", "results/own", "small.toml"], 2).says(&["poq score"]);
+    scratch.poq(&["sweep", "results/own", "small.toml"], 2).says(&["the scores are not there yet"]);
 }
 
 #[test]
