@@ -10,6 +10,7 @@ use crate::simulate::play::Played;
 use crate::simulate::statistics::{kendall, mean_per_job, t_95};
 use crate::simulate::strategy::{Branch, HONEST};
 use crate::simulate::tally::{Agreement, Tally};
+use crate::simulate::trust::Saturation;
 use crate::store::rows::{NetworkRow, RewardRow};
 
 /// A difference from the closed form of more standard errors than this is no chance, ...
@@ -226,11 +227,17 @@ fn network_rows(
         rows.extend(attack_rows(models, evaluators).into_iter().map(|(metric, value)| row(metric, None, value)));
     }
     if settings.consensus.trust.is_some() {
-        let saturated: Vec<f64> =
-            played.memories.iter().filter_map(|memory| memory.saturated_at.map(|round| round as f64)).collect();
-        let share = saturated.len() as f64 / played.memories.len() as f64;
+        let of = |figure: &dyn Fn(&Saturation) -> Option<f64>| -> Vec<f64> {
+            played.memories.iter().filter_map(|memory| figure(memory.saturation.as_ref()?)).collect()
+        };
+        let first = of(&|saturation| saturation.first.map(|round| round as f64));
+        let share = first.len() as f64 / played.memories.len() as f64;
+        let of_rounds = of(&|saturation| Some(saturation.rounds as f64 / settings.rounds as f64));
+        let of_weights = of(&|saturation| Some(saturation.at_max as f64 / network.evaluators.len() as f64));
         rows.push(row("trust_saturated_share", None, Some(share)));
-        rows.push(row("trust_saturation_round", None, mean(saturated)));
+        rows.push(row("trust_saturation_round", None, mean(first)));
+        rows.push(row("trust_saturated_rounds_share", None, mean(of_rounds)));
+        rows.push(row("trust_weights_at_max_share", None, mean(of_weights)));
     }
     if settings.schedule.policy != Policy::Uniform {
         let settled = played.memories.iter().filter_map(|memory| memory.settled_at.map(|round| round as f64));
@@ -360,12 +367,15 @@ fn warnings(
         }
         None => {}
     }
-    let saturated = played.memories.iter().filter(|memory| memory.saturated_at.is_some()).count();
+    let saturations = || played.memories.iter().filter_map(|memory| memory.saturation);
+    let saturated = saturations().filter(|saturation| saturation.first.is_some()).count();
     if saturated > 0 {
+        let rounds = saturations().map(|saturation| saturation.rounds as f64).sum::<f64>();
         warnings.push(format!(
-            "trust saturated in {saturated} of {} replicates: all weights reached their maximum, from where on the rule is \
-             the one with equal weights",
-            played.memories.len()
+            "trust saturated in {saturated} of {} replicates: all weights reached their maximum, where the rule is the one \
+             with equal weights; {:.0} % of all rounds ended so",
+            played.memories.len(),
+            100.0 * rounds / outcome.simulated_rounds as f64
         ));
     }
     warnings.extend(settings_without_effect(mechanism, settings));

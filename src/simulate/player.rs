@@ -7,7 +7,7 @@ use crate::simulate::mechanism::{Mechanism, Settled};
 use crate::simulate::rng::Stream;
 use crate::simulate::round::{Round, Rounds};
 use crate::simulate::schedule::{Load, Scheduler};
-use crate::simulate::trust::Weights;
+use crate::simulate::trust::{Saturation, Weights};
 
 /// One replicate being played, or one block of it where rounds remember nothing.
 pub struct Player<'a> {
@@ -25,8 +25,8 @@ pub struct Player<'a> {
 pub struct Memory {
     /// Weight of each evaluator; empty where they do not learn.
     pub weights: Vec<f64>,
-    /// The round after which all weights were at their maximum.
-    pub saturated_at: Option<u64>,
+    /// How far weights have stopped to differ; none where they do not learn.
+    pub saturation: Option<Saturation>,
     /// The round since which the same inference node was chosen most often.
     pub settled_at: Option<u64>,
 }
@@ -97,7 +97,7 @@ impl<'a> Player<'a> {
     pub fn memory(&self) -> Memory {
         Memory {
             weights: self.trust.as_ref().map_or_else(Vec::new, |trust| trust.get().to_vec()),
-            saturated_at: self.trust.as_ref().and_then(Weights::saturated_at),
+            saturation: self.trust.as_ref().map(Weights::saturation),
             settled_at: self.scheduler.as_ref().map(Scheduler::settled_at),
         }
     }

@@ -13,7 +13,19 @@ pub struct Weights {
     /// Evaluators whose weight is `max`.
     at_max: usize,
     rounds: u64,
-    saturated_at: Option<u64>,
+    saturation: Saturation,
+}
+
+/// How far trust has stopped telling evaluators apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Saturation {
+    /// The round, counted from 1, after which all weights were `max` for the first time: the rule was the one with equal
+    /// weights then. None if that did not happen.
+    pub first: Option<u64>,
+    /// Rounds that ended so.
+    pub rounds: u64,
+    /// Evaluators whose weight is `max` now.
+    pub at_max: usize,
 }
 
 impl Weights {
@@ -26,7 +38,7 @@ impl Weights {
             averages: Vec::new(),
             at_max: 0,
             rounds: 0,
-            saturated_at: None,
+            saturation: Saturation::default(),
         };
         // The average at which the update leaves the weight as it is.
         let Trust { min, max, .. } = settings;
@@ -42,10 +54,10 @@ impl Weights {
         &self.current
     }
 
-    /// The round, counted from 1, since which every weight is `max`, so that the rule is the plain mean. None if one is not.
+    /// How far weights have stopped to differ.
     #[must_use]
-    pub fn saturated_at(&self) -> Option<u64> {
-        self.saturated_at
+    pub fn saturation(&self) -> Saturation {
+        Saturation { at_max: self.at_max, ..self.saturation }
     }
 
     /// Whether the update compares with the others, whatever evaluators are paid by.
@@ -57,6 +69,15 @@ impl Weights {
     /// Lets a round pass in which nobody reported.
     pub fn pass(&mut self) {
         self.rounds += 1;
+        self.look();
+    }
+
+    /// Whether the round that ends here ends with equal weights.
+    fn look(&mut self) {
+        if self.at_max == self.current.len() {
+            self.saturation.rounds += 1;
+            self.saturation.first.get_or_insert(self.rounds);
+        }
     }
 
     /// Lets one round count: the deviation d in [0, 1] of each evaluator that took part.
@@ -70,11 +91,7 @@ impl Weights {
             self.at_max -= usize::from(self.is_max(before));
             self.current[evaluator] = after;
         }
-        if self.at_max < self.current.len() {
-            self.saturated_at = None;
-        } else if self.saturated_at.is_none() {
-            self.saturated_at = Some(self.rounds);
-        }
+        self.look();
     }
 
     fn updated(&mut self, evaluator: usize, weight: f64, deviation: f64, mean: f64) -> f64 {
@@ -139,17 +156,17 @@ mod tests {
             published.learn(0..3, &[0.0, 0.1, 0.4]);
         }
         // 1.01^n reaches 2 after 70 rounds: the worst of three is not there yet.
-        assert_eq!(published.saturated_at(), None);
+        assert_eq!(published.saturation().first, None);
         for _ in 60..80 {
             published.learn(0..3, &[0.0, 0.1, 0.4]);
         }
-        assert_eq!(published.saturated_at(), Some(70));
+        assert_eq!(published.saturation().first, Some(70));
         assert!(published.get().iter().all(|&weight| (weight - 2.0).abs() < 1e-12));
         let mut relative = weights(TrustUpdate::Relative, 0.1);
         for _ in 0..1000 {
             relative.learn(0..3, &[0.0, 0.1, 0.4]);
         }
-        assert_eq!(relative.saturated_at(), None);
+        assert_eq!(relative.saturation().first, None);
         assert_close(relative.get()[2], 0.1);
     }
 
@@ -161,11 +178,16 @@ mod tests {
         weights.learn([1].into_iter(), &[0.9]);
         assert_close(weights.get()[1], 1.2);
         (0..10).for_each(|_| weights.learn([2].into_iter(), &[0.0]));
-        assert_eq!(weights.saturated_at(), None, "the second is below its bound");
+        assert_eq!(
+            (weights.saturation().first, weights.saturation().at_max),
+            (None, 2),
+            "the second is below its bound"
+        );
         (0..10).for_each(|_| weights.learn([1].into_iter(), &[0.0]));
-        assert!(weights.saturated_at().is_some());
+        // Ten more rounds: 1.2 is 1.8 after one and 2 after two.
+        assert_eq!(weights.saturation(), Saturation { first: Some(23), rounds: 9, at_max: 3 });
         weights.pass();
         weights.learn([0].into_iter(), &[0.9]);
-        assert_eq!(weights.saturated_at(), None, "and not for ever");
+        assert_eq!(weights.saturation(), Saturation { first: Some(23), rounds: 10, at_max: 2 });
     }
 }
