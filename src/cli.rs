@@ -335,7 +335,7 @@ pub struct SimulateArguments {
     /// Which rounds are kept in rounds.parquet
     #[arg(long)]
     pub round_log: Option<crate::settings::RoundLog>,
-    /// Any setting of the section [simulation], in TOML: --set consensus.trust.update='"relative"'
+    /// Any setting of the section `simulation`, in TOML: --set consensus.trust.update='"relative"'
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, toml::Value)>,
 }

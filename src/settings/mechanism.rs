@@ -365,7 +365,7 @@ pub enum PoolMethod {
     Copula,
 }
 
-/// A pool of synthetic evaluators: the i-th is modelled on the real one number i modulo their count, and costs as much.
+/// A pool of synthetic evaluators: the i-th is modelled on the template number i modulo their count, and costs as much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
@@ -373,6 +373,8 @@ pub struct Pool {
     pub evaluators: usize,
     /// How they are made.
     pub method: PoolMethod,
+    /// Node keys of the real evaluators that they are modelled on; empty: all of them.
+    pub templates: Vec<String>,
     /// Standard deviation of the noise, in points of 0..10.
     pub noise: f64,
     /// Seed of the pool: the same pool for every seed of the simulation.
@@ -381,7 +383,7 @@ pub struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { evaluators: 20, method: PoolMethod::Noise, noise: 1.0, seed: 42 }
+        Self { evaluators: 20, method: PoolMethod::Noise, templates: Vec::new(), noise: 1.0, seed: 42 }
     }
 }
 

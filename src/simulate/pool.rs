@@ -4,26 +4,40 @@
 use crate::settings::mechanism::{Pool, PoolMethod};
 use crate::simulate::network::{Network, Node};
 use crate::simulate::rng::Stream;
+use crate::simulate::strategy::unknown;
 use crate::simulate::table::ScoreTable;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The network with a synthetic pool in place of its evaluators. Evaluator i is modelled on the real one number i modulo
 /// their count, is called `<real>~<i>`, costs what that one costs, and has a score wherever that one has.
 pub fn synthesize(network: &Network, pool: &Pool) -> Result<Network> {
-    let real = network.evaluators.len();
+    let templates = templates(network, pool)?;
     let evaluators: Vec<Node> = (0..pool.evaluators)
         .map(|i| {
-            let template = &network.evaluators[i % real];
+            let template = &network.evaluators[templates[i % templates.len()]];
             Node { key: format!("{}~{i}", template.key), ..template.clone() }
         })
         .collect();
     let table = match pool.method {
-        PoolMethod::Noise => noisy(&network.table, pool),
-        PoolMethod::Copula => copula(&network.table, pool)?,
+        PoolMethod::Noise => noisy(&network.table, pool, &templates),
+        PoolMethod::Copula => copula(&network.table, pool, &templates)?,
     };
     Ok(Network { evaluators, table, ..network.clone() })
+}
+
+/// The real evaluators that synthetic ones are modelled on.
+fn templates(network: &Network, pool: &Pool) -> Result<Vec<usize>> {
+    if pool.templates.is_empty() {
+        return Ok((0..network.evaluators.len()).collect());
+    }
+    let keys = || network.evaluators.iter().map(|node| node.key.as_str());
+    let find = |name: &String| {
+        let place = keys().position(|key| key == name);
+        place.with_context(|| format!("`simulation.pool.templates`: {}", unknown("evaluator", name, keys())))
+    };
+    pool.templates.iter().map(find).collect()
 }
 
 /// Random numbers of one synthetic evaluator.
@@ -56,9 +70,9 @@ fn table_of(real: &ScoreTable, pool: &Pool, score: impl Fn(usize, usize, &mut St
     table
 }
 
-fn noisy(real: &ScoreTable, pool: &Pool) -> ScoreTable {
+fn noisy(real: &ScoreTable, pool: &Pool, templates: &[usize]) -> ScoreTable {
     table_of(real, pool, |cell, evaluator, stream| {
-        let score = real.score(cell, evaluator % real.evaluators());
+        let score = real.score(cell, templates[evaluator % templates.len()]);
         if score.is_nan() { score } else { (score + pool.noise * normal(stream)).clamp(0.0, 10.0) }
     })
 }
@@ -67,7 +81,7 @@ fn noisy(real: &ScoreTable, pool: &Pool) -> ScoreTable {
 /// common factor F per cell. F is drawn from its posterior given the real scores, once per cell, so that synthetic
 /// evaluators correlate with each other, and with the real ones they are not modelled on, as the real ones do; each then
 /// draws its own e and is mapped back to the distribution of its template's scores.
-fn copula(real: &ScoreTable, pool: &Pool) -> Result<ScoreTable> {
+fn copula(real: &ScoreTable, pool: &Pool, templates: &[usize]) -> Result<ScoreTable> {
     let count = real.evaluators();
     ensure!(
         count >= 2,
@@ -92,7 +106,7 @@ fn copula(real: &ScoreTable, pool: &Pool) -> Result<ScoreTable> {
         })
         .collect();
     Ok(table_of(real, pool, |cell, evaluator, stream| {
-        let template = evaluator % count;
+        let template = templates[evaluator % templates.len()];
         if real.score(cell, template).is_nan() {
             return f64::NAN;
         }
@@ -268,6 +282,21 @@ mod tests {
             column(&same.table, 2).iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
             column(&network.table, 0).iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn a_pool_can_be_modelled_on_some() {
+        let network = random_network(5, (20, 3, 4), 0);
+        let of = |templates: &[&str]| {
+            let templates = templates.iter().map(|&key| key.to_owned()).collect();
+            synthesize(&network, &Pool { templates, noise: 0.0, ..pool(5, PoolMethod::Noise) })
+        };
+        let made = of(&["m3", "m1"]).expect("a pool");
+        let keys: Vec<&str> = made.evaluators.iter().map(|node| node.key.as_str()).collect();
+        assert_eq!(keys, ["m3~0", "m1~1", "m3~2", "m1~3", "m3~4"]);
+        assert_eq!(column(&made.table, 2), column(&network.table, 3));
+        let error = of(&["m9"]).expect_err("refused").to_string();
+        assert!(error.contains("`simulation.pool.templates`: there is no evaluator `m9`"), "{error}");
     }
 
     #[test]

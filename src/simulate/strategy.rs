@@ -299,7 +299,7 @@ fn model_index(network: &Network, key: &str, entry: &str) -> Result<usize> {
     }
 }
 
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     match crate::suggest::nearest(name, known.iter().copied()) {
         Some(near) => format!("there is no {kind} `{name}`; did you mean `{near}`?"),
