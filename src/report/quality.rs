@@ -1,5 +1,5 @@
 //! Figure 5 for this run, as numbers: what each LLM's answers are worth, what they cost, and how long they are. Length
-//! stands beside both because an LLM that never stops is slower and, on short answers, punished by F1 (RESEARCH 2.4).
+//! stands beside both because an LLM that never stops is slower and, on short answers, punished by F1.
 
 use super::Inputs;
 use super::counts::is_failed;

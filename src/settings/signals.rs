@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The top of the scale of scores.
 const SCALE: f64 = crate::score::scale::SCALE;
 
-/// Quality signals (RESEARCH 1.3; arXiv 2603.04028) and the cascade (RESEARCH 1.4; arXiv 2606.11196).
+/// Quality signals (arXiv 2603.04028) and the cascade (arXiv 2606.11196).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signals {
@@ -39,7 +39,7 @@ impl Default for Signals {
 
 /// Weight of each quality dimension; only their ratios count. Five of the defaults are those of a second-hand summary of
 /// arXiv 2603.04028, which add up to 0.90; that the missing 0.10 is a dimension of its own, the cost prior, is a
-/// hypothesis (RESEARCH 1.3).
+/// hypothesis.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Weights {

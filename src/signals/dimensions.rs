@@ -1,5 +1,5 @@
 //! The quality dimensions of arXiv 2603.04028 for every answer of a run. Their names and what they are about are the
-//! paper's, as far as it is known (RESEARCH 1.3); the definitions are ours, and the README lists them.
+//! paper's, as far as they are known; the definitions are ours, and the README lists them.
 
 use super::Evaluator;
 use super::answers::{Answer, Answers};

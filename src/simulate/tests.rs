@@ -565,7 +565,7 @@ fn an_attack_of_no_strength_is_honest() {
     }
 }
 
-/// What RESEARCH 1.2 computed by hand: among K = 3 of 5 with one booster, the published update ends with every weight at
+/// Among K = 3 of 5 with one booster, the published update ends with every weight at
 /// its maximum and the plain mean's error, and the relative update sees through the booster.
 #[test]
 fn the_published_trust_saturates_and_the_relative_one_does_not() {

@@ -1,4 +1,4 @@
-//! Weights that learn from deviations (RESEARCH: arXiv 2601.21189, Equation 21, and three rules beside it), and how one
+//! Weights that learn from deviations (arXiv 2601.21189, Equation 21, and three rules beside it), and how one
 //! sees that they have stopped telling evaluators apart.
 
 use crate::settings::mechanism::{Trust, TrustUpdate};

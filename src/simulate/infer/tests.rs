@@ -87,7 +87,7 @@ fn the_evaluator_rewards_of_table_4_leave_a_polygon() {
     let side = paper().evaluators.expect("three nodes");
     assert!(side.everybody_judges);
     assert_eq!(side.evaluators_per_round, 3);
-    // RESEARCH: a grid of 0.001, so its lower ends are rounded up and its upper ends down.
+    // From a scan of a grid of 0.001: lower ends are rounded up and upper ends down.
     for (alpha, low, high) in [
         (0.87, 0.278, 0.306),
         (0.9, 0.248, 0.336),
