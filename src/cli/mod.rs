@@ -1,11 +1,18 @@
 //! The command line: clap structures only. `commands/` turns them into settings; nothing deeper sees clap.
 
+mod bench;
+mod parse;
+mod simulate;
+
+pub use bench::{BenchArguments, BenchCellArguments};
+pub use simulate::{Preset, SimulateArguments, SweepArguments};
+
 use crate::model::provider::{Precision, Provider};
-use crate::model::registry::Role;
 use crate::output::Format;
 use crate::settings::{Reference, Scoring, Verdict};
 use crate::signals::Dimension;
 use clap::{Args, Parser, Subcommand};
+use parse::{latency, positive, weight};
 use std::path::PathBuf;
 
 /// Run the cost-aware Proof of Quality experiment: LLMs answer, evaluators score, latency becomes cost, and a simulation
@@ -246,7 +253,7 @@ pub struct ProfileArguments {
     #[arg(long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = positive)]
     pub batch_sizes: Vec<usize>,
     /// A mean latency in ms to take instead of measuring
-    #[arg(long = "latency", value_name = "NODE=MS", value_parser = parse_latency)]
+    #[arg(long = "latency", value_name = "NODE=MS", value_parser = latency)]
     pub latencies: Vec<(String, f64)>,
     /// Leave out models that are not exported
     #[arg(long)]
@@ -260,7 +267,7 @@ pub struct SignalsArguments {
     #[command(flatten)]
     pub stage: StageArguments,
     /// Weight of a quality dimension in the composite
-    #[arg(long = "weight", value_name = "DIMENSION=WEIGHT", value_parser = parse_weight)]
+    #[arg(long = "weight", value_name = "DIMENSION=WEIGHT", value_parser = weight)]
     pub weights: Vec<(Dimension, f64)>,
     /// Calibration keeps dimensions whose correlation with the reference lies above this
     #[arg(long, allow_negative_numbers = true)]
@@ -285,81 +292,6 @@ pub struct SignalsArguments {
     pub verdict: Option<Verdict>,
 }
 
-/// `poq simulate`.
-#[derive(Debug, Args)]
-pub struct SimulateArguments {
-    /// Directory of the run, e.g. results/quick; may be left out with --infer-coefficients
-    pub run: Option<PathBuf>,
-    /// Simulate nothing: print which alpha and beta fit the rewards of the run, or of the paper's Table 4 without a run
-    #[arg(long, conflicts_with_all = ["rounds", "replicates", "seed", "k", "alpha", "beta", "alpha_f", "beta_f", "alpha_m", "beta_m", "rule", "deviation", "round_log", "set"])]
-    pub infer_coefficients: bool,
-    /// Whose rewards to infer from when there is no run [default: paper]
-    #[arg(long, value_enum, requires = "infer_coefficients", conflicts_with = "run")]
-    pub preset: Option<Preset>,
-    /// Rounds per replicate
-    #[arg(long, value_name = "N")]
-    pub rounds: Option<u64>,
-    /// Independent replicates
-    #[arg(long, value_name = "N")]
-    pub replicates: Option<u32>,
-    /// Seed of all streams
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Evaluators per round: a number, or a range like 1..3
-    #[arg(long, value_name = "K", value_parser = parse_k)]
-    pub k: Option<crate::settings::EvaluatorsPerRound>,
-    /// Weight of quality, for inference nodes and evaluators
-    #[arg(long)]
-    pub alpha: Option<f64>,
-    /// Weight of cost, for inference nodes and evaluators
-    #[arg(long)]
-    pub beta: Option<f64>,
-    /// Weight of quality for inference nodes
-    #[arg(long)]
-    pub alpha_f: Option<f64>,
-    /// Weight of cost for inference nodes
-    #[arg(long)]
-    pub beta_f: Option<f64>,
-    /// Weight of closeness for evaluators
-    #[arg(long)]
-    pub alpha_m: Option<f64>,
-    /// Weight of cost for evaluators
-    #[arg(long)]
-    pub beta_m: Option<f64>,
-    /// What the evaluators of a round agree on
-    #[arg(long)]
-    pub rule: Option<crate::settings::mechanism::Rule>,
-    /// Whom an evaluator is compared with
-    #[arg(long)]
-    pub deviation: Option<crate::settings::mechanism::Deviation>,
-    /// Which rounds are kept in rounds.parquet
-    #[arg(long)]
-    pub round_log: Option<crate::settings::RoundLog>,
-    /// Any setting of the section `simulation`, in TOML: --set consensus.trust.update='"relative"'
-    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = parse_setting)]
-    pub set: Vec<(String, toml::Value)>,
-}
-
-/// `poq sweep`.
-#[derive(Debug, Args)]
-pub struct SweepArguments {
-    /// The run
-    #[command(flatten)]
-    pub stage: StageArguments,
-    /// Sweep file: which settings take which values
-    pub sweep: PathBuf,
-    /// Run it, however many cells and rounds it has
-    #[arg(long)]
-    pub yes: bool,
-}
-
-/// Rewards that were published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Preset {
-    /// Table 4 of arXiv 2512.16317
-    Paper,
-}
-
 /// `poq import`.
 #[derive(Debug, Args)]
 pub struct ImportArguments {
@@ -377,64 +309,6 @@ pub struct ImportArguments {
     /// Replace the answers of a run that was imported before
     #[arg(long)]
     pub update: bool,
-}
-
-/// `poq bench`. Lists are comma-separated; every combination is measured.
-#[derive(Debug, Args)]
-pub struct BenchArguments {
-    /// Pool whose evaluators and LLMs are measured
-    #[arg(long, default_value = "quick")]
-    pub pool: String,
-    /// Models to measure, instead of a pool's
-    #[arg(long = "model", value_name = "KEY")]
-    pub models: Vec<String>,
-    /// Only LLMs (inference) or only evaluators [default: both]
-    #[arg(long, value_enum)]
-    pub role: Option<Role>,
-    /// Providers of evaluators [default: those whose ONNX Runtime is here]; LLMs run on the CPU provider, whatever is given
-    #[arg(long = "provider", value_enum, value_delimiter = ',')]
-    pub providers: Vec<Provider>,
-    /// Precisions of evaluators [default: all that a provider can compute]; LLMs run as they were exported, whatever is given
-    #[arg(long = "precision", value_enum, value_delimiter = ',')]
-    pub precisions: Vec<Precision>,
-    /// Sessions side by side [default: 1, 2, 4 up to the cores]; an LLM has one
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
-    pub workers: Vec<usize>,
-    /// Threads inside each session [default: the cores divided by the sessions]; for an LLM, what `--threads` would be
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
-    pub worker_threads: Vec<usize>,
-    /// Rows per inference call [default: 4,8,32; with cuda 32,64,256]; decode slots of an LLM [default: 1,8,32,64]
-    #[arg(long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = positive)]
-    pub batch_sizes: Vec<usize>,
-    /// Padded tokens per inference call [default: 256,2048; with cuda 4096,16384]; an LLM's prompt tokens per pass
-    /// [default: 512]
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive)]
-    pub batch_tokens: Vec<usize>,
-    /// Pairs that evaluators read
-    #[arg(long, value_name = "N", default_value = "256", value_parser = positive)]
-    pub pairs: usize,
-    /// Prompts that LLMs answer; the corpus may have fewer
-    #[arg(long, value_name = "N", default_value = "64", value_parser = positive)]
-    pub prompts: usize,
-    /// Tokens of every answer: no answer ends before, so that every cell does equal work
-    #[arg(long, value_name = "N", default_value = "32", value_parser = positive)]
-    pub new_tokens: usize,
-    /// Timed passes over the sample; the median counts
-    #[arg(long, value_name = "N", default_value = "3", value_parser = positive)]
-    pub repeats: usize,
-    /// Seed of the sample
-    #[arg(long, default_value = "42")]
-    pub seed: u64,
-    /// Directory of the table and the charts [default: bench/ in the results directory]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
-
-/// `poq bench-cell`.
-#[derive(Debug, Args)]
-pub struct BenchCellArguments {
-    /// The cell, as JSON
-    pub request: String,
 }
 
 /// `poq models`.
@@ -460,40 +334,6 @@ pub enum ModelsCommand {
     },
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a number of at least 1 is needed".to_owned())
-}
-
-fn parse_latency(text: &str) -> Result<(String, f64), String> {
-    let (node, latency) = text.split_once('=').ok_or("write NODE=MS, e.g. my_model=12.5")?;
-    let latency = latency.parse::<f64>().map_err(|error| format!("`{latency}` is not a number of ms: {error}"))?;
-    Ok((node.to_owned(), latency))
-}
-
-/// `PATH=VALUE`; a value that is no TOML is a text.
-fn parse_setting(text: &str) -> Result<(String, toml::Value), String> {
-    let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, e.g. consensus.rule=median")?;
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
-    Ok((path.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.trim().to_owned()))))
-}
-
-fn parse_weight(text: &str) -> Result<(Dimension, f64), String> {
-    let (name, weight) = text.split_once('=').ok_or("write DIMENSION=WEIGHT, e.g. alignment=0")?;
-    let dimension = Dimension::from_name(name).map_err(|error| error.to_string())?;
-    let weight = weight.parse::<f64>().map_err(|error| format!("`{weight}` is not a weight: {error}"))?;
-    Ok((dimension, weight))
-}
-
-fn parse_k(text: &str) -> Result<crate::settings::EvaluatorsPerRound, String> {
-    use crate::settings::EvaluatorsPerRound::{Fixed, Range};
-    let number =
-        |text: &str| text.trim().parse::<usize>().map_err(|error| format!("`{text}` is not a number: {error}"));
-    match text.split_once("..") {
-        Some((min, max)) => Ok(Range { min: number(min)?, max: number(max.trim_start_matches('='))? }),
-        None => Ok(Fixed(number(text)?)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -502,29 +342,5 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn k_is_a_number_or_a_range() {
-        use crate::settings::EvaluatorsPerRound::{Fixed, Range};
-        assert_eq!(parse_k("3"), Ok(Fixed(3)));
-        assert_eq!(parse_k("1..3"), Ok(Range { min: 1, max: 3 }));
-        assert_eq!(parse_k("1..=3"), Ok(Range { min: 1, max: 3 }));
-        assert!(parse_k("many").is_err_and(|error| error.contains("many")));
-    }
-
-    #[test]
-    fn weights_name_a_dimension() {
-        assert_eq!(parse_weight("alignment=0"), Ok((Dimension::Alignment, 0.0)));
-        for (text, part) in [("alignment", "DIMENSION=WEIGHT"), ("fluency=1", "`fluency`"), ("semantic=much", "`much`")]
-        {
-            assert!(parse_weight(text).is_err_and(|error| error.contains(part)), "{text}");
-        }
-    }
-
-    #[test]
-    fn latencies_name_a_node() {
-        assert_eq!(parse_latency("a=1.5"), Ok(("a".into(), 1.5)));
-        assert!(parse_latency("1.5").is_err() && parse_latency("a=fast").is_err());
     }
 }
