@@ -1,9 +1,12 @@
 //! Means, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits: [`bootstrap`]
-//! resamples tasks. Called by the report, the quality signals and the sweeps; the formulas underneath are those of `statrs`.
+//! resamples tasks. [`kappa`] is the agreement of two raters, [`regression`] the line through a score. Called by the
+//! report, the quality signals and the sweeps; the formulas underneath are those of `statrs`.
 //!
 //! A pair with a missing or non-finite side is left out and `n` says how many remained.
 
 pub mod bootstrap;
+pub mod kappa;
+pub mod regression;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
