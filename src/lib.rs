@@ -30,6 +30,8 @@ pub mod score;
 pub mod executor;
 pub mod model;
 
+pub mod judge;
+
 pub mod profile;
 
 pub mod bench;

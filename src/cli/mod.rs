@@ -1,10 +1,12 @@
 //! The command line: clap structures only. `commands/` turns them into settings; nothing deeper sees clap.
 
 mod bench;
+mod judge;
 mod parse;
 mod simulate;
 
 pub use bench::{BenchArguments, BenchCellArguments};
+pub use judge::JudgeArguments;
 pub use simulate::{Preset, SimulateArguments, SweepArguments};
 
 use crate::model::provider::{Precision, Provider};
@@ -62,6 +64,8 @@ pub enum Command {
     Generate(GenerateArguments),
     /// Score the answers: F1, exact match and the evaluators
     Score(ScoreArguments),
+    /// Let an LLM grade a sample of the answers
+    Judge(JudgeArguments),
     /// Measure what every node costs on this machine
     Profile(ProfileArguments),
     /// Weigh quality dimensions against the reference, and try a cascade of evaluators

@@ -5,7 +5,7 @@
 use super::open_run::Run;
 use crate::model::variant::Variant;
 use crate::score::{EXACT_MATCH, F1};
-use crate::settings::Scoring;
+use crate::settings::{Backend, Judge, Scoring};
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
 use anyhow::{Result, bail};
@@ -116,6 +116,22 @@ pub fn of_network(run: &Run) -> Result<String> {
     Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())
 }
 
+/// What `judge_sample`, `judgements` and `judge_checks` should have been made from. How fast and how often a server is asked
+/// changes no grade, and where a judge is stands in the key of every row.
+pub fn of_judgements(run: &Run) -> Result<String> {
+    let judge = &run.record.settings.judge;
+    let second = judge.second();
+    let who = |judge: &Judge| (judge.backend == Backend::Local, judge.model.clone(), judge.price());
+    let fingerprint = Fingerprint::new("judgements")
+        .text("generations", &of_generations(run)?)
+        .value("judge", &who(judge))?
+        .value("second", &second.as_ref().map(who))?
+        .value("sample", &(judge.n_group, judge.seed))?
+        .value("asking", &(&judge.system_prompt, judge.temperature, judge.max_output_tokens))?
+        .value("checks", &judge.checks)?;
+    Ok(with_groups(fingerprint, &run.dir.generations(), run.models())?.finish())
+}
+
 /// What `signals`, `signal_audit` and `cascade` should have been made from. How an evaluator reads stands in the rows of its
 /// scores, and so in their fingerprint.
 pub fn of_signals(run: &Run) -> Result<String> {
@@ -131,7 +147,9 @@ pub fn of_signals(run: &Run) -> Result<String> {
 
 /// What `metrics` should have been made from.
 pub fn of_metrics(run: &Run) -> Result<String> {
-    let fingerprint = Fingerprint::new("metrics").text("scores", &of_scores(run)?);
+    let fingerprint = Fingerprint::new("metrics")
+        .text("scores", &of_scores(run)?)
+        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
     Ok(with_groups(fingerprint, &run.dir.scores(), parts::finished_groups(&run.dir.scores())?)?.finish())
 }
 

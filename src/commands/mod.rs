@@ -1,7 +1,7 @@
 //! One file per command: options in, one stage, tables out, a summary line.
 //!
-//! The stages in the order of the data flow: [`tasks`] → [`generate`] → [`score`] → [`profile`] → [`simulate`] →
-//! [`report`]. Each reads tables, writes its own and does nothing when that table already says it was made from these
+//! The stages in the order of the data flow: [`tasks`] → [`generate`] → [`score`] → [`judge`] → [`profile`] →
+//! [`simulate`] → [`report`]. Each reads tables, writes its own and does nothing when that table already says it was made from these
 //! settings and inputs.
 //!
 //! [`signals`] stands beside them: it reads what [`simulate`] reads, and `poq run` leaves it out.
@@ -14,6 +14,7 @@ mod figures;
 pub mod generate;
 pub mod import;
 mod infer;
+pub mod judge;
 mod lineage;
 pub mod models;
 pub mod open_run;
@@ -62,6 +63,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Tasks(arguments) => tasks::command(context, arguments),
         Command::Generate(arguments) => generate::command(context, arguments),
         Command::Score(arguments) => score::command(context, arguments),
+        Command::Judge(arguments) => judge::command(context, arguments),
         Command::Profile(arguments) => profile::command(context, arguments),
         Command::Signals(arguments) => signals::command(context, arguments),
         Command::Simulate(arguments) => simulate::command(context, arguments),

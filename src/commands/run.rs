@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::open_run::Run;
 use super::score::Mode;
-use super::{generate, profile, report, score, simulate, tasks};
+use super::{generate, judge, profile, report, score, simulate, tasks};
 use crate::cli::RunArguments;
 use crate::exit_code::ExitCode;
 use crate::settings::{Settings, check_name};
@@ -19,13 +19,16 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     let name = arguments.run.as_deref().unwrap_or(&experiment.settings.name).to_owned();
     check_name("--run", &name)?;
     let mut run = Run::create(&context.results.join(&name), experiment, arguments.update)?;
-    let stages = [
+    let mut stages = vec![
         tasks::stage(context, &mut run)?,
         generate::stage(context, &mut run, arguments.work)?,
         score::stage(context, &mut run, Mode { work: arguments.work, ..Mode::default() })?,
-        profile::stage(context, &mut run, arguments.work.skip_missing)?,
-        simulate::stage(context, &mut run)?,
     ];
+    if run.record.settings.judge.judges() {
+        stages.push(judge::stage(context, &mut run, arguments.work, None)?);
+    }
+    stages.push(profile::stage(context, &mut run, arguments.work.skip_missing)?);
+    stages.push(simulate::stage(context, &mut run)?);
     let (report, _) = report::stage(context, &mut run)?;
     report::print(context, &report)?;
     let failing: Vec<&str> = stages

@@ -11,6 +11,7 @@ pub mod prompt;
 pub mod sampling;
 
 use crate::executor::{Interrupted, Quit, milliseconds};
+use crate::model::chat::Message;
 use crate::model::decoder::Decoder;
 use crate::model::decoder_text::DecoderText;
 use crate::model::manifest::Exported;
@@ -136,6 +137,12 @@ impl Generator {
         Ok(Self { prompter, decoder })
     }
 
+    /// The text side of the model.
+    #[must_use]
+    pub fn prompter(&self) -> &Prompter {
+        &self.prompter
+    }
+
     /// Answers the wanted requests; rows are handed to `write` as they finish. The others take their place in the plan all
     /// the same, so that a resumed run reads prompts in the company in which an undisturbed one would.
     pub fn answer(
@@ -203,6 +210,20 @@ impl Generator {
 }
 
 impl Prompter {
+    /// A conversation of (role, text) as the model reads it, ending where its turn begins. A template that knows no system
+    /// message gets its text at the head of the first user message.
+    pub fn converse(&self, turns: &[(&str, &str)]) -> Result<String> {
+        let messages: Vec<Message> = turns.iter().map(|&(role, content)| Message { role, content }).collect();
+        let rendered = self.text.template.render(&messages);
+        let [("system", system), ("user", user), rest @ ..] = turns else { return rendered };
+        rendered.or_else(|error| {
+            let joined = format!("{system}\n\n{user}");
+            let first = [Message { role: "user", content: &joined }];
+            let rest = rest.iter().map(|&(role, content)| Message { role, content });
+            self.text.template.render(&first.into_iter().chain(rest).collect::<Vec<_>>()).map_err(|_| error)
+        })
+    }
+
     fn options(&self, batching: Batching) -> Options {
         let settings = &self.settings;
         Options {

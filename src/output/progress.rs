@@ -10,6 +10,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Counts rows, or whatever the stage works on, and shows where it stands.
 pub struct Progress {
     label: String,
+    /// What is said beside the counts.
+    remark: String,
     unit: &'static str,
     total: usize,
     done: usize,
@@ -40,7 +42,16 @@ impl Progress {
             Display::Plain
         };
         let now = Instant::now();
-        Self { label: label.to_owned(), unit, total, done: 0, started: now, spoken: now, display }
+        Self {
+            label: label.to_owned(),
+            remark: String::new(),
+            unit,
+            total,
+            done: 0,
+            started: now,
+            spoken: now,
+            display,
+        }
     }
 
     /// Rows, or whatever is counted, that are finished since the last call.
@@ -52,10 +63,18 @@ impl Progress {
                 self.spoken = Instant::now();
                 let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
                 let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
-                let Self { label, unit, total, done, .. } = self;
-                talk(&format!("{label}: {done}/{total} {unit}, {rate:.1} {unit}/s, {left:.0} s left"));
+                let Self { label, remark, unit, total, done, .. } = self;
+                talk(&format!("{label}: {done}/{total} {unit}, {rate:.1} {unit}/s, {left:.0} s left{remark}"));
             }
             Display::Plain | Display::Silent => {}
+        }
+    }
+
+    /// Sets what is said beside the counts from now on.
+    pub fn remark(&mut self, text: &str) {
+        self.remark = format!(", {text}");
+        if let Display::Bar(bar) = &self.display {
+            bar.set_message(format!("{}{}", self.label, self.remark));
         }
     }
 

@@ -1,11 +1,13 @@
 //! The settings of an experiment: what `experiments/*.toml` may say, each field with its default and its reason.
 //! `run.json` stores them resolved; stage commands read them from there.
 
+mod judge;
 pub mod mechanism;
 mod scoring;
 mod signals;
 mod simulation;
 
+pub use judge::{Backend, Checks, Judge, Price, Second};
 pub use scoring::{F1References, Scope, Scoring};
 pub use signals::{Cascade, Reference, Signals, Verdict, Weights};
 pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};
@@ -34,6 +36,9 @@ pub struct Settings {
     /// Who judges, and how scores are scaled.
     #[serde(default)]
     pub scoring: Scoring,
+    /// Which LLM grades answers.
+    #[serde(default)]
+    pub judge: Judge,
     /// How costs are measured.
     #[serde(default)]
     pub profile: Profile,
@@ -189,6 +194,7 @@ impl Settings {
             data: Data::default(),
             generation: Generation::default(),
             scoring: Scoring::default(),
+            judge: Judge::default(),
             profile: Profile::default(),
             signals: Signals::default(),
             simulation: Simulation::default(),
@@ -221,6 +227,7 @@ impl Settings {
         );
         self.generation.check()?;
         self.scoring.check()?;
+        self.judge.check()?;
         self.profile.check()?;
         self.signals.check()?;
         self.simulation.check()

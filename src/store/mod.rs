@@ -7,6 +7,7 @@ pub mod batches;
 pub mod fingerprint;
 pub mod foreign;
 pub mod parts;
+pub mod replies;
 pub mod rows;
 pub mod run_dir;
 pub mod run_record;

@@ -6,7 +6,7 @@
 //! no parts: it is written whole, from the work store.
 
 use super::Fingerprint;
-use super::rows::{GenerationRow, Row, ScoreRow};
+use super::rows::{GenerationRow, JudgeCheckRow, JudgementRow, Row, ScoreRow};
 use super::table::{self, Stamp};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ macro_rules! work_rows {
         }
     })* };
 }
-work_rows!(GenerationRow, ScoreRow);
+work_rows!(GenerationRow, JudgeCheckRow, JudgementRow, ScoreRow);
 
 /// One group of a growing table.
 pub struct Group<R> {

@@ -3,8 +3,10 @@
 //!
 //! An `Option` is a nullable column. Null always means "there is no value", never zero.
 
+mod judge;
 mod signals;
 
+pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow};
 pub use signals::{CascadeRow, SignalAuditRow, SignalRow};
 
 use serde::{Deserialize, Serialize};

@@ -72,8 +72,19 @@ impl RunDir {
 
     /// Removes every table but `tasks` and `generations`, sweeps and the report: what followed from answers that are replaced.
     pub fn remove_results(&self) -> Result<()> {
-        let tables =
-            ["judgements", "profile", "signals", "signal_audit", "cascade", "rewards", "network", "rounds", "metrics"];
+        let tables = [
+            "judge_sample",
+            "judgements",
+            "judge_checks",
+            "profile",
+            "signals",
+            "signal_audit",
+            "cascade",
+            "rewards",
+            "network",
+            "rounds",
+            "metrics",
+        ];
         let paths = tables.map(|name| self.table(name));
         for path in paths.into_iter().chain([self.root.join("report.md")]) {
             match std::fs::remove_file(&path) {
@@ -90,6 +101,13 @@ impl RunDir {
     #[must_use]
     pub fn generations(&self) -> PathBuf {
         self.root.join("generations")
+    }
+
+    /// `judge_replies.jsonl`: everything that judges have said. It outlives the answers: a reply is to a question, and a
+    /// question that comes back is not paid for again.
+    #[must_use]
+    pub fn judge_replies(&self) -> PathBuf {
+        self.root.join("judge_replies.jsonl")
     }
 
     /// `work/`: finished evaluator work, one file per evaluator whose weights did it.

@@ -1,0 +1,104 @@
+//! Rows of the tables that `poq judge` writes.
+
+use super::Row;
+use serde::{Deserialize, Serialize};
+
+/// `judge_sample`: a record whose answers are judged. Written before anything is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgeSampleRow {
+    /// The record.
+    pub task_id: String,
+    /// Key of its data set.
+    pub dataset: String,
+    /// `qa` or `summarization`.
+    pub task_type: String,
+    /// Place in the sample of its data set and task type, from 0: a smaller sample is the beginning of a larger one.
+    pub place: i32,
+}
+
+/// `judgements`: what an LLM judge says of one answer (Section 4.2, GPT based evaluation).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgementRow {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node that answered.
+    pub model: String,
+    /// Name of the judge.
+    pub judge: String,
+    /// The grade, from 0 to 10; null when there is none.
+    pub score: Option<f64>,
+    /// Why, in the judge's words; null when there is no grade.
+    pub justification: Option<String>,
+    /// What the judge wrote last; null where nothing was asked or came.
+    pub raw_reply: Option<String>,
+    /// Whether the reply was not the JSON that was asked for, and was understood all the same; null when there is no grade.
+    pub repaired: Option<bool>,
+    /// Whether the judge declined to grade.
+    pub refused: bool,
+    /// Replies: 2 where the first could not be understood and the judge was asked once more.
+    pub replies: i32,
+    /// Requests sent, those included that got no reply.
+    pub attempts: i32,
+    /// `stop`, `length` or `content_filter`; null where nothing came or the server does not say.
+    pub finish_reason: Option<String>,
+    /// Tokens of the requests that were answered; null where the server does not say.
+    pub input_tokens: Option<i64>,
+    /// Of these, tokens that the server had cached; null where the server does not say.
+    pub cached_tokens: Option<i64>,
+    /// Tokens of the replies; null where the server does not say.
+    pub output_tokens: Option<i64>,
+    /// What the replies cost, in dollars; null without a price or a count of tokens, 0 for a local judge.
+    pub cost_usd: Option<f64>,
+    /// Time from sending to the end of the last reply, in ms.
+    pub latency_ms: Option<f64>,
+    /// Why there is no grade; null when there is one.
+    pub error: Option<String>,
+    /// Hash of the request and of who was asked.
+    pub work_key: String,
+}
+
+/// `judge_checks`: the same, where the question is about the judge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgeCheckRow {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node that answered.
+    pub model: String,
+    /// `repeat` (the same question again), `swap` (the candidate before the reference), `injection` (an attempt to dictate the
+    /// score added to the answer) or `second` (another judge).
+    pub check: String,
+    /// Which repetition or which injection; empty where there is but one.
+    pub variant: String,
+    /// Name of the judge.
+    pub judge: String,
+    /// The grade, from 0 to 10; null when there is none.
+    pub score: Option<f64>,
+    /// The grade of the same answer in `judgements`; null when there is none.
+    pub baseline: Option<f64>,
+    /// What the judge wrote last; null where nothing was asked or came.
+    pub raw_reply: Option<String>,
+    /// Requests sent, those included that got no reply.
+    pub attempts: i32,
+    /// Tokens of the requests that were answered; null where the server does not say.
+    pub input_tokens: Option<i64>,
+    /// Tokens of the replies; null where the server does not say.
+    pub output_tokens: Option<i64>,
+    /// What the replies cost, in dollars; null without a price or a count of tokens, 0 for a local judge.
+    pub cost_usd: Option<f64>,
+    /// Why there is no grade; null when there is one.
+    pub error: Option<String>,
+    /// Hash of the request and of who was asked.
+    pub work_key: String,
+}
+
+impl Row for JudgeSampleRow {
+    const TABLE: &'static str = "judge_sample";
+}
+
+impl Row for JudgementRow {
+    const TABLE: &'static str = "judgements";
+}
+
+impl Row for JudgeCheckRow {
+    const TABLE: &'static str = "judge_checks";
+}
