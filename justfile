@@ -54,8 +54,22 @@ runtime PROVIDER="cpu":
 test-export: export-environment
     PYTHONPATH=export {{export_python}} -m unittest discover -s export/tests
 
+# A Python environment with a real server for the judge's test; without it that test says that it did not run
+[private]
+judge-server:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/judge/requirements.txt
+    if ! cmp -s tests/requirements-judge.txt "$stamp"; then
+        echo "just: installing tests/requirements-judge.txt into .venv/judge" >&2
+        python3 -m venv .venv/judge
+        .venv/judge/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-judge.txt &&
+            cp tests/requirements-judge.txt "$stamp" ||
+            echo "just: there is no xllamacpp for this machine; the judge is not tested against a real server" >&2
+    fi
+
 # Run the tests; those on real models run where the models are exported
-test: runtime test-export
+test: runtime test-export judge-server
     cargo test --release --locked
 
 # Benchmarks of the parts that need no model: planner, text metrics, executor on a fake backend, simulation

@@ -2,7 +2,7 @@
 //! of `generations`, in that order, with one column per scorer. Two rows with the same key are an error here, once.
 
 use crate::statistics::finite;
-use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
+use crate::store::rows::{GenerationRow, JudgementRow, ScoreRow, TaskRow};
 use anyhow::{Result, ensure};
 use std::collections::HashMap;
 
@@ -49,11 +49,18 @@ pub struct Joined<'a> {
     pub tasks: Vec<Option<&'a TaskRow>>,
     /// Scorers in order of first appearance.
     pub scorers: Vec<ScorerColumn<'a>>,
+    /// The LLM judge's row of each answer; null where it was not asked about.
+    pub judged: Vec<Option<&'a JudgementRow>>,
 }
 
 impl<'a> Joined<'a> {
     /// Joins by `task_id` and (`task_id`, `model`); scores of answers that are not there are left out.
-    pub fn new(tasks: &'a [TaskRow], generations: &'a [GenerationRow], scores: &'a [ScoreRow]) -> Result<Self> {
+    pub fn new(
+        tasks: &'a [TaskRow],
+        generations: &'a [GenerationRow],
+        scores: &'a [ScoreRow],
+        judgements: &'a [JudgementRow],
+    ) -> Result<Self> {
         let mut by_id: HashMap<&str, &TaskRow> = HashMap::with_capacity(tasks.len());
         for task in tasks {
             let earlier = by_id.insert(&task.task_id, task);
@@ -70,7 +77,25 @@ impl<'a> Joined<'a> {
             );
         }
         let found = generations.iter().map(|row| by_id.get(row.task_id.as_str()).copied()).collect();
-        Ok(Self { generations, tasks: found, scorers: columns(&answers, scores)? })
+        let mut judged = vec![None; generations.len()];
+        for row in judgements {
+            let Some(&answer) = answers.get(&(row.task_id.as_str(), row.model.as_str())) else { continue };
+            let earlier = judged[answer].replace(row);
+            ensure!(
+                earlier.is_none(),
+                "the judgements table holds the answer of `{}` to task `{}` twice",
+                row.model,
+                row.task_id
+            );
+        }
+        Ok(Self { generations, tasks: found, scorers: columns(&answers, scores)?, judged })
+    }
+
+    /// The judge's grades in 0..10, per answer; none at all where nobody judged.
+    #[must_use]
+    pub fn judge(&self) -> Option<Vec<Option<f64>>> {
+        let grades: Vec<Option<f64>> = self.judged.iter().map(|row| finite((*row)?.score)).collect();
+        self.judged.iter().any(Option::is_some).then_some(grades)
     }
 
     /// The column of a scorer, if it scored anything.

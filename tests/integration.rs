@@ -16,6 +16,10 @@ mod import;
 mod infer;
 #[path = "cases/invariants.rs"]
 mod invariants;
+#[path = "cases/judge.rs"]
+mod judge;
+#[path = "cases/judge_servers.rs"]
+mod judge_servers;
 #[path = "cases/mechanism.rs"]
 mod mechanism;
 #[path = "cases/pipeline.rs"]

@@ -17,7 +17,7 @@ pub struct JudgeArguments {
     /// The judge: a node key of the registry, or the name that the server knows
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Where the server's API begins, e.g. http://localhost:8000/v1 [default: `OPENAI_BASE_URL`, or `OpenAI`'s own]
+    /// Where the server's API begins, e.g. `http://localhost:8000/v1` [default: `OPENAI_BASE_URL`, or `OpenAI`'s own]
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
     /// Environment variable that holds the server's key
@@ -35,7 +35,7 @@ pub struct JudgeArguments {
     /// Send nothing: say how many requests, tokens and dollars are coming
     #[arg(long)]
     pub dry_run: bool,
-    /// Serve the replies of a judge_replies.jsonl instead of asking; needs no key and no network
+    /// Serve the replies of a `judge_replies.jsonl` instead of asking; needs no key and no network
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// Requests under way at once

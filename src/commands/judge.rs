@@ -17,7 +17,7 @@ use crate::judge::price::Purse;
 use crate::judge::replay::Replay;
 use crate::judge::rows::Rows;
 use crate::judge::sample::sample;
-use crate::judge::verdict::{Step, Verdict};
+use crate::judge::verdict::{self, Step, Verdict};
 use crate::judge::{self, Case, Purpose, Session, Who};
 use crate::model::registry::{Registry, Role};
 use crate::settings::{Backend, Judge};
@@ -28,7 +28,7 @@ use crate::store::run_record::StageRecord;
 use crate::store::table;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Name of the stage, and of its last table but one.
@@ -97,7 +97,7 @@ impl Questions {
         let settings = &run.record.settings.judge;
         let (tasks, answers) = (tasks::read(run)?, generate::read(run)?);
         ensure!(!answers.is_empty(), "there are no answers to judge");
-        let mut answered: HashMap<&str, usize> = HashMap::new();
+        let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
         for row in &answers {
             *answered.entry(&row.task_id).or_default() += 1;
         }
@@ -202,24 +202,31 @@ fn settled(
         }
         return Ok(vec![None; cases.len()]);
     }
-    let mut failures: HashMap<String, Verdict> = HashMap::new();
+    let mut failures: HashMap<String, (String, i32)> = HashMap::new();
     let mut keep = |key: String, error: Option<String>, attempts: i32| {
         if let (Some(error), true) = (error, attempts > 0) {
-            failures.insert(key, Verdict::failed(error, attempts.unsigned_abs()));
+            failures.insert(key, (error, attempts));
         }
     };
     let [judgements, checks] = ["judgements", "judge_checks"].map(|name| run.dir.table(name));
     if judgements.exists() {
         let rows = table::read::<JudgementRow>(&judgements)?;
-        rows.into_iter().for_each(|row| keep(row.work_key, row.error, row.attempts));
+        for row in rows {
+            keep(row.work_key, row.error, row.attempts);
+        }
     }
     if checks.exists() {
         let rows = table::read::<JudgeCheckRow>(&checks)?;
-        rows.into_iter().for_each(|row| keep(row.work_key, row.error, row.attempts));
+        for row in rows {
+            keep(row.work_key, row.error, row.attempts);
+        }
     }
     let failed = |case: &Case| {
         let conversation = case.conversation.as_ref().ok()?;
-        failures.get(&who.keys(conversation, case.repeat).key).cloned()
+        let (error, attempts) = failures.get(&who.keys(conversation, case.repeat).key)?;
+        let heard = verdict::so_far(case, who, |key| replies.get(key));
+        let more = attempts.unsigned_abs().saturating_sub(heard.attempts);
+        Some(heard.failing(error.clone(), more))
     };
     Ok(cases.iter().map(failed).collect())
 }
@@ -275,6 +282,16 @@ fn summarise(
         ("spent_usd", json!(replies.spent_usd())),
     ];
     record.details.extend(details.map(|(name, value)| (name.to_owned(), value)));
+}
+
+/// Judgements and checks of a run; none before anybody judged.
+pub fn read(run: &Run) -> Result<(Vec<JudgementRow>, Vec<JudgeCheckRow>)> {
+    let [judgements, checks] = ["judgements", "judge_checks"].map(|name| run.dir.table(name));
+    if !judgements.exists() || !run.record.settings.judge.judges() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    lineage::check(run, [judgements.clone(), checks.clone()], &lineage::of_judgements(run)?, STAGE)?;
+    Ok((table::read(&judgements)?, table::read(&checks)?))
 }
 
 /// Says what is coming and sends nothing.

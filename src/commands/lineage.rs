@@ -91,6 +91,8 @@ pub fn of_rewards(run: &Run) -> Result<String> {
         .value("simulation", &run.record.settings.simulation)?
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)
+        // What consensus is held against beside F1, where a judge was asked.
+        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
         // Measured anew, a profile says something else though it was made from the same.
         .file("profile.parquet", &run.dir.table("profile"))?;
     let fingerprint = if run.record.settings.simulation.quality.is_some() {

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::open_run::Run;
 use super::summary::StageSummary;
-use super::{generate, lineage, profile, score, tasks};
+use super::{generate, judge, lineage, profile, score, tasks};
 use crate::cli::StageArguments;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Identity, Inputs, Report};
@@ -36,6 +36,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
         let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
         let costs = if run.dir.table("profile").exists() { profile::read(run)? } else { Vec::new() };
         let rewards = read_rewards(run)?;
+        let (judgements, judge_checks) = judge::read(run)?;
         let identity = identity(run);
         let inputs = Inputs {
             identity: &identity,
@@ -43,11 +44,13 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
             tasks: &tasks,
             generations: &generations,
             scores: &scores,
+            judgements: &judgements,
+            judge_checks: &judge_checks,
             profile: &costs,
             rewards: &rewards,
         };
         let report = report::build(&inputs)?;
-        let computed = write_metrics(run, || report::metrics(&tasks, &generations, &scores))?;
+        let computed = write_metrics(run, || report::metrics(&tasks, &generations, &scores, &judgements))?;
         let path = run.dir.root().join("report.md");
         std::fs::write(&path, report::to_markdown(&report))
             .with_context(|| format!("cannot write `{}`", path.display()))?;

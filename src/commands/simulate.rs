@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::open_run::Run;
 use super::summary::StageSummary;
-use super::{infer, lineage, profile, score, signals, tasks};
+use super::{infer, judge, lineage, profile, score, signals, tasks};
 use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::settings::{RoundLog, Simulation};
@@ -97,6 +97,7 @@ pub fn network(run: &Run) -> Result<Network> {
     let scores = paid(run, score::read(run)?);
     let tables = Tables { scores: &scores, profile: &profile::read(run)?, tasks: &tasks::read(run)? };
     let mut network = Network::from_rows(tables)?;
+    network.add_judge(&judge::read(run)?.0);
     for signal in [Composite::Default, Composite::Calibrated] {
         // One that is asked for has to be there; others are taken along for sweeps that ask for them.
         let asked = run.record.settings.simulation.quality == Some(signal);

@@ -60,8 +60,8 @@ impl Estimate {
             Some(ratio) => (total as f64 * ratio).ceil() as usize,
             None => price::tokens_of(total),
         };
-        let replied: Vec<f64> = heard.iter().filter_map(|(_, reply)| reply.output_tokens.map(|t| t as f64)).collect();
-        let output_tokens = crate::statistics::mean(&replied).map(|mean| (mean * bytes.len() as f64).ceil() as usize);
+        let lengths: Vec<f64> = heard.iter().filter_map(|(_, reply)| reply.output_tokens.map(|t| t as f64)).collect();
+        let output_tokens = crate::statistics::mean(&lengths).map(|mean| (mean * bytes.len() as f64).ceil() as usize);
         let dollars = |price: Price, output: usize| {
             (input_tokens as f64 * price.input_usd_per_million + output as f64 * price.output_usd_per_million) / 1e6
         };

@@ -219,8 +219,8 @@ impl Session<'_> {
                 let (keys, same) = &asked[&answered.index];
                 if let Some(error) = answered.error() {
                     for &index in same {
-                        let earlier = attempts_so_far(&cases[index], who, replies);
-                        failed[index] = Some(Verdict::failed(error.to_owned(), earlier + answered.attempts));
+                        let sofar = verdict::so_far(&cases[index], who, |key| replies.get(key));
+                        failed[index] = Some(sofar.failing(error.to_owned(), answered.attempts));
                     }
                 }
                 if let Some(record) = answered.into_record(&cases[same[0]], keys) {
@@ -240,7 +240,7 @@ impl Session<'_> {
         }
         let verdict = |(case, failed): (&Case, Option<Verdict>)| match step_of(case, who, replies) {
             Step::Done(verdict) => *verdict,
-            Step::Ask(..) => failed.unwrap_or_else(|| Verdict::failed("it was not asked".to_owned(), 0)),
+            Step::Ask(..) => failed.unwrap_or_else(|| Verdict::default().failing("it was not asked".to_owned(), 0)),
         };
         Ok(cases.iter().zip(failed).map(verdict).collect())
     }
@@ -276,13 +276,6 @@ fn open_questions(cases: &[Case], who: &Who, replies: &Replies, failed: &[Option
         asks[place].1.push(index);
     }
     asks
-}
-
-/// Requests that were sent for a case before the one that failed.
-fn attempts_so_far(case: &Case, who: &Who, replies: &Replies) -> u32 {
-    let conversation = case.conversation.as_ref().ok();
-    let first = conversation.and_then(|conversation| replies.get(&who.keys(conversation, case.repeat).key));
-    first.map_or(0, |record| record.attempts)
 }
 
 impl Answered {

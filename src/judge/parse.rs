@@ -4,7 +4,11 @@
 //! No score is guessed, clamped or NaN. Where two objects of a reply hold a score none counts: the judge may have quoted
 //! the answer, and an answer must not grade itself.
 
+mod objects;
+
+use objects::{End, Object, objects};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The best score; the worst is 0.
@@ -21,6 +25,9 @@ const QUOTED: usize = 80;
 
 /// What stands at the end of the string that a reply's end cut off, so that it can be told from the others.
 const CUT: char = '\0';
+
+/// What may stand around a key, be it broken JSON.
+const QUOTES: &str = "\"'\\\u{201c}\u{201d}";
 
 /// How replies without JSON begin that decline to grade, in lower case: the stock phrases of tuned models.
 const REFUSALS: [&str; 14] = [
@@ -106,6 +113,11 @@ impl std::error::Error for Failure {}
 /// The judgement that a reply holds.
 pub fn parse(text: &str) -> Result<Judgement, Failure> {
     let text = text.trim();
+    // What a reasoning model thinks before it replies is no reply. The first end counts: a thought that quotes one leaves
+    // more than one verdict behind, and that is refused.
+    if let Some((_, reply)) = text.strip_prefix("<think>").and_then(|thought| thought.split_once("</think>")) {
+        return parse(reply).map(|judgement| Judgement { repaired: true, ..judgement });
+    }
     // Serde would take the fields from an array, too.
     if text.starts_with('{')
         && let Ok(Asked { score, justification }) = serde_json::from_str(text)
@@ -137,138 +149,84 @@ fn is_refusal(text: &str) -> bool {
     REFUSALS.iter().any(|phrase| opening.starts_with(phrase))
 }
 
-/// The judgement of the one object with a score; what surrounds it, a code fence for one, is passed over. An object that
-/// cannot be read counts as one with a score where it seems to have one.
+/// The judgement of the one object with a score; what surrounds it, a code fence for one, is passed over. What cannot be
+/// read counts, too, where it seems to have a score: the other one may be part of a quoted answer.
 fn repair(text: &str) -> Result<Judgement, Failure> {
     let (text, unread) = text.split_at(text.floor_char_boundary(LONGEST));
     if unread.contains(['{', '}']) {
         return Err(Failure::Invalid(format!("it goes on after {LONGEST} bytes")));
     }
-    let read = objects(text).into_iter().map(|object| (object.read(), object.text));
-    let (mut counting, others): (Vec<_>, Vec<_>) = read.partition(|(fields, text)| match fields {
-        Ok(fields) => !matches!(fields.score, Value::Missing),
-        Err(_) => names_score(text),
-    });
-    if counting.len() > 1 {
-        return Err(Failure::Ambiguous(counting.len()));
-    }
-    if let Some((fields, _)) = counting.pop() {
-        return fields.map_err(Failure::Invalid)?.judgement();
-    }
-    if others.iter().any(|(fields, _)| fields.is_ok()) {
-        return Err(Failure::NoScore);
-    }
-    Err(others.into_iter().find_map(|(fields, _)| fields.err()).map_or(Failure::NoJson, Failure::Invalid))
-}
-
-/// Whether `score` stands before a colon, quoted in whatever way.
-fn names_score(text: &str) -> bool {
-    let quote = |c: char| c.is_whitespace() || "\"'`\\\u{201c}\u{201d}".contains(c);
-    text.split("score").skip(1).any(|rest| rest.trim_start_matches(quote).starts_with(':'))
-}
-
-/// A stretch of a reply from a brace to the one that closes it, or to the reply's end.
-struct Object<'a> {
-    text: &'a str,
-    end: End,
-    /// Most brackets open at once.
-    depth: usize,
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    /// The closing brace.
-    Closed,
-    /// Within a string of the object itself that this quote would close.
-    Quoted(char),
-    /// Anywhere else.
-    Open,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Plain,
-    Quoted(char),
-    LineComment,
-    BlockComment,
-}
-
-/// The outermost objects of a text in one pass. Within them it tells strings and comments apart as the parser does, up to
-/// the first error: the depth that it counts bounds the parser's recursion.
-fn objects(text: &str) -> Vec<Object<'_>> {
-    let mut found = Vec::new();
-    let (mut start, mut braces, mut brackets, mut depth) = (0, 0_usize, 0_usize, 0);
-    let mut state = State::Plain;
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if braces == 0 && c != '{' {
-            continue;
-        }
-        match (state, c) {
-            (State::Quoted(_), '\\') => {
-                chars.next();
-            }
-            (State::Quoted(quote), c) if c == quote => state = State::Plain,
-            (State::LineComment, '\n' | '\r' | '\u{2028}' | '\u{2029}') => state = State::Plain,
-            (State::BlockComment, '*') if chars.next_if(|next| next.1 == '/').is_some() => state = State::Plain,
-            (State::Plain, '"' | '\'') => state = State::Quoted(c),
-            (State::Plain, '/') if chars.next_if(|next| next.1 == '/').is_some() => state = State::LineComment,
-            (State::Plain, '/') if chars.next_if(|next| next.1 == '*').is_some() => state = State::BlockComment,
-            (State::Plain, '{' | '[') => {
-                if braces == 0 {
-                    (start, brackets, depth) = (at, 0, 0);
-                }
-                braces += usize::from(c == '{');
-                brackets += 1;
-                depth = depth.max(brackets);
-            }
-            (State::Plain, ']') => brackets = brackets.saturating_sub(1),
-            (State::Plain, '}') => {
-                brackets = brackets.saturating_sub(1);
-                braces -= 1;
-                if braces == 0 {
-                    found.push(Object { text: &text[start..=at], end: End::Closed, depth });
-                }
-            }
-            _ => {}
+    let objects = objects(text);
+    let inside: usize = objects.iter().map(|object| keys(object.text, QUOTES)).sum();
+    let outside = keys(text, QUOTES).saturating_sub(inside);
+    let (mut counting, others): (Vec<_>, Vec<_>) =
+        objects.iter().map(|object| (read(object), object.text)).partition(|(fields, text)| match fields {
+            Ok(fields) => !matches!(fields.score, Value::Missing),
+            Err(_) => keys(text, "") > 0,
+        });
+    match (counting.pop(), counting.len() + outside) {
+        (Some((fields, _)), 0) => fields.map_err(Failure::Invalid)?.judgement(),
+        (Some(_), more) => Err(Failure::Ambiguous(1 + more)),
+        (None, _) if others.iter().any(|(fields, _)| fields.is_ok()) => Err(Failure::NoScore),
+        (None, _) => {
+            Err(others.into_iter().find_map(|(fields, _)| fields.err()).map_or(Failure::NoJson, Failure::Invalid))
         }
     }
-    if braces > 0 {
-        let end = match state {
-            State::Quoted(quote) if brackets == 1 => End::Quoted(quote),
-            _ => End::Open,
-        };
-        found.push(Object { text: &text[start..], end, depth });
-    }
-    found
 }
 
-impl Object<'_> {
-    fn read(&self) -> Result<Fields, String> {
-        if self.depth > DEEPEST {
-            return Err(format!("it nests deeper than {DEEPEST} levels"));
-        }
-        match self.end {
-            End::Closed => json5::from_str(self.text).map_err(|error| shortened(&error.to_string())),
-            End::Quoted(quote) => self.read_cut(quote).ok_or("it is cut off".to_owned()),
-            End::Open => Err("it is cut off".to_owned()),
-        }
-    }
+/// How often `score` stands before a colon, as the key of an object would, after one of these quotes if there are any.
+fn keys(text: &str, quotes: &str) -> usize {
+    let is_key = |before: &str, after: &str| {
+        (quotes.is_empty() || before.ends_with(|c| quotes.contains(c)))
+            && after.trim_start_matches(|c: char| c.is_whitespace() || QUOTES.contains(c)).starts_with(':')
+    };
+    text.match_indices("score").filter(|(at, key)| is_key(&text[..*at], &text[at + key.len()..])).count()
+}
 
-    /// The fields of an object that was cut off within its justification: the score before it is complete.
-    fn read_cut(&self, quote: char) -> Option<Fields> {
-        let mut text = self.text;
-        // An escape may be cut, too, and twice: `\uD83D\uDE` is less than a character.
-        for _ in 0..3 {
-            if let Ok(mut fields) = json5::from_str::<Fields>(&format!("{text}{CUT}{quote}}}")) {
-                let Value::Text(justification) = &mut fields.justification else { return None };
-                let is_whole = justification.pop() == Some(CUT) && !matches!(fields.score, Value::Missing);
-                return is_whole.then_some(fields);
-            }
-            text = &text[..text.rfind('\\').filter(|at| text.len() - at <= r"\uD83D".len())?];
-        }
-        None
+fn read(object: &Object) -> Result<Fields, String> {
+    if object.depth > DEEPEST {
+        return Err(format!("it nests deeper than {DEEPEST} levels"));
     }
+    match object.end {
+        End::Closed => {
+            let text = one_line(object.text);
+            json5::from_str(&text).map_err(|error| shortened(&error.to_string()))
+        }
+        End::Quoted(quote) => read_cut(&one_line(object.text), quote).ok_or("it is cut off".to_owned()),
+        End::Open => read_unclosed(&one_line(object.text)).ok_or("it is cut off".to_owned()),
+    }
+}
+
+/// JSON has no line breaks in strings, and models write them. Outside of strings they are spaces, save after a comment.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let breaks = ['\n', '\r'];
+    if text.contains("//") || !text.contains(breaks) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.replace(breaks, " "))
+    }
+}
+
+/// The fields of an object that lacks nothing but its last brace: it ends with the justification.
+fn read_unclosed(text: &str) -> Option<Fields> {
+    let fields: Fields = json5::from_str(&format!("{text}}}")).ok()?;
+    let ends = text.trim_end().ends_with(['"', '\'']) && matches!(fields.justification, Value::Text(_));
+    // A score in quotes at the very end may be the one that was cut off.
+    (ends && matches!(fields.score, Value::Number(_))).then_some(fields)
+}
+
+/// The fields of an object that was cut off within its justification: the score before it is complete.
+fn read_cut(mut text: &str, quote: char) -> Option<Fields> {
+    // An escape may be cut, too, and twice: `\uD83D\uDE` is less than a character.
+    for _ in 0..3 {
+        if let Ok(mut fields) = json5::from_str::<Fields>(&format!("{text}{CUT}{quote}}}")) {
+            let Value::Text(justification) = &mut fields.justification else { return None };
+            let is_last = justification.pop() == Some(CUT);
+            return (is_last && !matches!(fields.score, Value::Missing)).then_some(fields);
+        }
+        text = &text[..text.rfind('\\').filter(|at| text.len() - at <= r"\uD83D".len())?];
+    }
+    None
 }
 
 /// The fields of an object that matter; it may have others. One that stands there twice is an error.

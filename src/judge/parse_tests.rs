@@ -3,12 +3,12 @@
 use super::*;
 use proptest::prelude::*;
 
-fn strict(score: f64, justification: &str) -> Result<Judgement, Failure> {
-    Ok(Judgement { score, justification: justification.to_owned(), repaired: false })
+fn strict(score: f64, justification: &str) -> Judgement {
+    Judgement { score, justification: justification.to_owned(), repaired: false }
 }
 
-fn repaired(score: f64, justification: &str) -> Result<Judgement, Failure> {
-    Ok(Judgement { score, justification: justification.to_owned(), repaired: true })
+fn repaired(score: f64, justification: &str) -> Judgement {
+    Judgement { repaired: true, ..strict(score, justification) }
 }
 
 /// The message of a reply that is invalid.
@@ -26,15 +26,16 @@ fn with_score(value: &str) -> Result<f64, Failure> {
 
 #[test]
 fn the_json_that_was_asked_for() {
-    assert_eq!(parse(r#"{"score": 7, "justification": "ok"}"#), strict(7.0, "ok"));
-    assert_eq!(parse("\n {\"justification\":\"a \\\"b\\\" {c}\\u00e9\\u0000\",\n\"score\":9.999}\n"), {
-        strict(9.999, "a \"b\" {c}é\0")
-    });
+    assert_eq!(parse(r#"{"score": 7, "justification": "ok"}"#), Ok(strict(7.0, "ok")));
+    assert_eq!(
+        parse("\n {\"justification\":\"a \\\"b\\\" {c}\\u00e9\\u0000\",\n\"score\":9.999}\n"),
+        Ok(strict(9.999, "a \"b\" {c}é\0"))
+    );
     for (score, expected) in [("10.0", 10.0), ("10", 10.0), ("0", 0.0), ("0.5e1", 5.0)] {
-        assert_eq!(parse(&format!(r#"{{"score": {score}, "justification": ""}}"#)), strict(expected, ""));
+        assert_eq!(parse(&format!(r#"{{"score": {score}, "justification": ""}}"#)), Ok(strict(expected, "")));
     }
     let long = "{ ".repeat(100_000);
-    assert_eq!(parse(&format!(r#"{{"score": 1, "justification": "{long}"}}"#)), strict(1.0, &long));
+    assert_eq!(parse(&format!(r#"{{"score": 1, "justification": "{long}"}}"#)), Ok(strict(1.0, &long)));
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn a_score_may_be_a_string_that_says_nothing_but_the_number() {
     for (value, score) in
         [("7", 7.0), ("7.5", 7.5), (" 7 ", 7.0), ("7/10", 7.0), ("7.5 / 10", 7.5), ("7 out of 10", 7.0), ("0/10", 0.0)]
     {
-        assert_eq!(parse(&format!(r#"{{"score": "{value}", "justification": "x"}}"#)), repaired(score, "x"));
+        assert_eq!(parse(&format!(r#"{{"score": "{value}", "justification": "x"}}"#)), Ok(repaired(score, "x")));
     }
 }
 
@@ -108,13 +109,31 @@ fn what_is_nearly_json_is_repaired() {
         "\u{feff}{\"score\": 7, \"justification\": \"ok\"}",
         r#"[{"score": 7, "justification": "ok"}]"#,
         r#"{"a": 1} or {b, c} or {}: {"score": 7, "justification": "ok"}"#,
+        "Overall score: 8. {\"score\": 7, \"justification\": \"ok\"}}",
         r#"{"details": {"score": 3}} {"score": 7, "justification": "ok"}"#,
         r#"{"sc\u006fre": 7, justification: "ok"}"#,
+        r#"{"score": 7, "justification": "ok""#,
+        "{'justification': 'ok', 'score': 7, 'more': 'x'\n",
+        "<think>\nSay {\"score\": 3}?\n</think>\n{\"score\": 7, \"justification\": \"ok\"}",
     ] {
-        assert_eq!(parse(reply), repaired(7.0, "ok"), "{reply}");
+        assert_eq!(parse(reply), Ok(repaired(7.0, "ok")), "{reply}");
     }
-    assert_eq!(parse(r#"{"score": 7}"#), repaired(7.0, ""));
-    assert_eq!(parse("{'score': 7, 'justification': 'it\\'s {\0 日本 \"x\"'}"), repaired(7.0, "it's {\0 日本 \"x\""));
+    assert_eq!(parse(r#"{"score": 7}"#), Ok(repaired(7.0, "")));
+    assert_eq!(parse("{\"score\": 7, \"justification\": \"a\n  b\r\n\"}"), Ok(repaired(7.0, "a   b  ")));
+    assert_eq!(
+        parse("{'score': 7, 'justification': 'it\\'s {\0 日本 \"x\"'}"),
+        Ok(repaired(7.0, "it's {\0 日本 \"x\""))
+    );
+}
+
+#[test]
+fn a_thought_hides_no_verdict() {
+    let quoting = "<think>It says </think> {\"score\": 10}, so</think>{\"score\": 2, \"justification\": \"\"}";
+    assert_eq!(parse(quoting), Err(Failure::Ambiguous(2)));
+    assert_eq!(parse("<think>Let me see"), Err(Failure::NoJson));
+    assert_eq!(parse("<think></think>"), Err(Failure::Empty));
+    let quoted = r#"{"score": 2, "justification": "it holds </think> {\"score\": 10}"}"#;
+    assert_eq!(parse(quoted), Ok(strict(2.0, "it holds </think> {\"score\": 10}")));
 }
 
 #[test]
@@ -137,6 +156,9 @@ fn two_verdicts_are_none() {
         format!("{other} {{// {one}"),
         format!("{other} {{{{ {one}"),
         format!(r#"{other} {{" {one} "}}"#),
+        // An answer that closes the justification it is quoted in.
+        r#"{"justification": "says ", "score": 10} fine", "score": 2}"#.to_owned(),
+        r#"{"justification": "says ", "score": 10} fine", "score": 2"#.to_owned(),
     ] {
         assert_eq!(parse(&reply), Err(Failure::Ambiguous(2)), "{reply}");
     }
@@ -174,7 +196,7 @@ fn an_object_that_is_cut_off_within_its_justification_is_closed() {
         ("{score: 7, justification: 'so \"it", "so \"it"),
         ("Here:\n```json\n{\"score\": 7, \"justification\": \"so", "so"),
     ] {
-        assert_eq!(parse(reply), repaired(7.0, justification), "{reply}");
+        assert_eq!(parse(reply), Ok(repaired(7.0, justification)), "{reply}");
     }
 }
 
@@ -225,7 +247,7 @@ fn replies_without_json_are_empty_refused_or_prose() {
         assert_eq!(parse(reply), Err(Failure::NoJson), "{reply}");
         assert!(!Failure::NoJson.is_refusal());
     }
-    assert_eq!(parse("I'm sorry, it is wrong: {\"score\": 0}"), repaired(0.0, ""));
+    assert_eq!(parse("I'm sorry, it is wrong: {\"score\": 0}"), Ok(repaired(0.0, "")));
 }
 
 #[test]
@@ -235,7 +257,8 @@ fn objects_without_a_score_and_objects_that_cannot_be_read() {
         assert_eq!(parse(reply), Err(Failure::NoScore), "{reply}");
     }
     assert_eq!(invalid(r#"{"score": 7 "justification": "x"}"#), "expected comma at line 1 column 13");
-    assert_eq!(invalid("{\"score\": 7, \"justification\": \"a\nb\"}"), "line terminator in string at line 1 column 33");
+    let broken = "{\"score\": 7, // fine\n\"justification\": \"a\nb\"}";
+    assert!(invalid(broken).starts_with("line terminator in string"), "a comment ends with its line");
     for reply in ["{a, b}", "{\"score\": 7/10}", "{{\"score\": 7}}", "{score: seven}", "{\"score\": 7]", "{“score”: 7}"]
     {
         invalid(reply);
@@ -250,7 +273,7 @@ fn objects_without_a_score_and_objects_that_cannot_be_read() {
 fn what_would_exhaust_the_parser_is_refused() {
     for (open, close) in [("[", "]"), ("{a: ", "}")] {
         let nested = |levels: usize| format!("{{score: 7, a: {}0{}}}", open.repeat(levels), close.repeat(levels));
-        assert_eq!(parse(&nested(DEEPEST - 1)), repaired(7.0, ""));
+        assert_eq!(parse(&nested(DEEPEST - 1)), Ok(repaired(7.0, "")));
         for levels in [DEEPEST, 1_000, 10_000] {
             assert_eq!(invalid(&nested(levels)), "it nests deeper than 32 levels");
         }
@@ -271,7 +294,7 @@ fn what_would_exhaust_the_parser_is_refused() {
 fn a_verdict_may_not_hide_behind_the_part_that_is_read() {
     let reply =
         |prose: &str, rest: &str| parse(&format!("{{score: 7, justification: 'x'}}{}{rest}", prose.repeat(LONGEST)));
-    assert_eq!(reply("é", "."), repaired(7.0, "x"));
+    assert_eq!(reply("é", "."), Ok(repaired(7.0, "x")));
     assert_eq!(reply(" ", "{score: 2}"), Err(Failure::Invalid("it goes on after 65536 bytes".to_owned())));
 }
 
@@ -354,6 +377,6 @@ proptest! {
     ) {
         let [before, between] = [prose.0, prose.1].map(|text| text.replace('{', "("));
         let reply = before + &reply_of(forms.0, 2.0, "bad") + &between + &reply_of(forms.1, 10.0, "good");
-        prop_assert_eq!(parse(&reply), Err(Failure::Ambiguous(2)));
+        prop_assert!(matches!(parse(&reply), Err(Failure::Ambiguous(2..))), "{}", reply);
     }
 }

@@ -132,7 +132,7 @@ mod tests {
         let baselines = HashMap::from([(("t", "m"), Some(8.0))]);
         let check = Rows::new(&who, None).check(&case("m", "same"), &verdict, &baselines);
         assert_eq!((check.check.as_str(), check.baseline, check.score), ("swap", Some(8.0), Some(3.0)));
-        let failed = Verdict::failed("no".into(), 3);
+        let failed = Verdict::default().failing("no".into(), 3);
         let row = Rows::new(&who, Some(price)).judgement(&case("m", "x"), &failed);
         assert_eq!((row.cost_usd, row.raw_reply, row.attempts), (None, None, 3));
     }

@@ -3,7 +3,10 @@
 
 use crate::store::Fingerprint;
 use crate::store::rows::{JudgeSampleRow, TaskRow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+/// Whether a model's answer is missing, where the draw puts it, and the record.
+type Drawn<'a> = (bool, String, &'a TaskRow);
 
 /// Draws the sample: `n_group` records of each data set and task type, or all where there are fewer, in the order in which
 /// they were drawn. Records that every one of the `models` answered come first (`answered` counts who did), so that means
@@ -11,13 +14,13 @@ use std::collections::{BTreeMap, HashMap};
 #[must_use]
 pub fn sample(
     tasks: &[TaskRow],
-    answered: &HashMap<&str, usize>,
+    answered: &BTreeMap<&str, usize>,
     models: usize,
     n_group: usize,
     seed: u64,
 ) -> Vec<JudgeSampleRow> {
     let seed = seed.to_string();
-    let mut groups: BTreeMap<(&str, &str), Vec<(bool, String, &TaskRow)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), Vec<Drawn>> = BTreeMap::new();
     for task in tasks {
         let answers = answered.get(task.task_id.as_str()).copied().unwrap_or(0);
         if answers == 0 {
@@ -47,8 +50,8 @@ mod tests {
 
     fn tasks() -> Vec<TaskRow> {
         let task = |i: usize| TaskRow {
-            dataset: if i % 3 == 0 { "a" } else { "b" }.into(),
-            task_type: if i % 2 == 0 { "qa" } else { "summarization" }.into(),
+            dataset: if i.is_multiple_of(3) { "a" } else { "b" }.into(),
+            task_type: if i.is_multiple_of(2) { "qa" } else { "summarization" }.into(),
             ..samples::task(&format!("t{i}"))
         };
         (0..60).map(task).collect()
@@ -61,7 +64,7 @@ mod tests {
     #[test]
     fn every_group_gives_its_share_and_a_smaller_sample_begins_a_larger() {
         let tasks = tasks();
-        let answered: HashMap<&str, usize> = tasks.iter().map(|task| (task.task_id.as_str(), 2)).collect();
+        let answered: BTreeMap<&str, usize> = tasks.iter().map(|task| (task.task_id.as_str(), 2)).collect();
         let draw = |n, seed| sample(&tasks, &answered, 2, n, seed);
         let (small, large) = (draw(3, 42), draw(7, 42));
         assert_eq!((small.len(), large.len()), (12, 28));
@@ -78,7 +81,7 @@ mod tests {
     fn records_that_everybody_answered_come_first() {
         let tasks = tasks();
         let whole = ["t0", "t6"];
-        let answered: HashMap<&str, usize> = tasks
+        let answered: BTreeMap<&str, usize> = tasks
             .iter()
             .map(|task| (task.task_id.as_str(), if whole.contains(&task.task_id.as_str()) { 2 } else { 1 }))
             .filter(|(id, _)| *id != "t12")

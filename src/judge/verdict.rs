@@ -44,10 +44,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The verdict on what was never asked, or never answered.
+    /// The same, ended by an error after so many more attempts.
     #[must_use]
-    pub fn failed(error: String, attempts: u32) -> Self {
-        Self { attempts, error: Some(error), ..Self::default() }
+    pub fn failing(self, error: String, attempts: u32) -> Self {
+        Self { attempts: self.attempts + attempts, error: Some(error), ..self }
     }
 
     /// The sum of a figure over the replies; none where one of them lacks it.
@@ -61,7 +61,7 @@ impl Verdict {
 pub fn step<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Step {
     let conversation = match &case.conversation {
         Ok(conversation) => conversation,
-        Err(error) => return Step::Done(Box::new(Verdict::failed(error.clone(), 0))),
+        Err(error) => return Step::Done(Box::new(Verdict::default().failing(error.clone(), 0))),
     };
     let mut verdict = Verdict::default();
     let keys = who.keys(conversation, case.repeat);
@@ -84,6 +84,17 @@ pub fn step<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyR
         verdict.error = Some(format!("{second}, asked once more; at first: {failure}"));
     }
     Step::Done(Box::new(verdict))
+}
+
+/// What was heard of a case that is not through: the first reply, if it came.
+pub fn so_far<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Verdict {
+    let mut verdict = Verdict::default();
+    let conversation = case.conversation.as_ref().ok();
+    if let Some(first) = conversation.and_then(|conversation| find(&who.keys(conversation, case.repeat).key)) {
+        // It could not be understood, or the case would be through.
+        let _ = verdict.hear(first);
+    }
+    verdict
 }
 
 /// The key of the question that is put after a first reply that could not be understood; none where there is none.

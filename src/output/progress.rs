@@ -59,7 +59,7 @@ impl Progress {
         self.done += rows;
         match &self.display {
             Display::Bar(bar) => bar.inc(rows as u64),
-            Display::Plain if self.spoken.elapsed() >= PLAIN_INTERVAL => {
+            Display::Plain if self.done > 0 && self.spoken.elapsed() >= PLAIN_INTERVAL => {
                 self.spoken = Instant::now();
                 let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
                 let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);

@@ -2,7 +2,8 @@
 //! claim of reproduction: rows pair nodes of the same key where there are any, and places in the ranking otherwise.
 
 use super::Inputs;
-use super::correlations::EvaluatorCorrelation;
+use super::correlations::{EvaluatorCorrelation, JUDGE};
+use crate::join::F1;
 use crate::paper;
 use serde::{Deserialize, Serialize};
 
@@ -88,9 +89,14 @@ pub(super) fn comparison(inputs: &Inputs, correlations: &[EvaluatorCorrelation])
         let line = |(paper, ours)| RewardPair { node_type: node_type.into(), paired_by, paper, ours };
         rewards.extend(pairs.into_iter().map(line));
     }
-    let ours = correlations
-        .iter()
-        .map(|row| Correlations { evaluator: row.evaluator.clone(), f1: row.mean_over_tasks.value, judge: None })
+    let with = |evaluator: &str, reference: &str| {
+        let row = correlations.iter().find(|row| row.evaluator == evaluator && row.reference == reference);
+        row.and_then(|row| row.mean_over_tasks.value)
+    };
+    let names = crate::join::distinct(correlations.iter().map(|row| row.evaluator.as_str()).filter(|name| *name != F1));
+    let ours = names
+        .into_iter()
+        .map(|name| Correlations { evaluator: name.into(), f1: with(name, F1), judge: with(name, JUDGE) })
         .collect();
     let (paired_by, pairs) = pair(published_correlations(), ours, |c| &c.evaluator, |c| c.f1);
     PaperComparison {

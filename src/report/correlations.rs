@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 /// One evaluator against one reference signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatorCorrelation {
-    /// Node key of the evaluator.
+    /// Node key of the evaluator, or `f1` where that is held against the judge.
     pub evaluator: String,
-    /// Reference signal: `f1`.
+    /// Reference signal: `f1`, or `judge` for the grades of the LLM judge.
     pub reference: String,
     /// One entry per task type of the run.
     pub by_task: Vec<TaskCorrelation>,
@@ -33,18 +33,34 @@ pub struct TaskCorrelation {
     pub spearman: Option<f64>,
 }
 
+/// Name of the judge as a reference signal, whoever it is.
+pub(super) const JUDGE: &str = "judge";
+
+/// Every evaluator against F1, then every evaluator, and F1 itself, against the judge, as far as they are there.
 pub(super) fn correlations(joined: &Joined, task_types: &[&str]) -> Vec<EvaluatorCorrelation> {
-    let Some(f1) = joined.scorer(F1) else { return Vec::new() };
-    joined.evaluators().map(|evaluator| correlate(joined, evaluator, f1, task_types)).collect()
+    let f1 = joined.scorer(F1).map(ScorerColumn::normalized);
+    let against = |name: &str, values: &[Option<f64>], reference: &str, other: &[Option<f64>]| {
+        correlate(joined, (name, values), (reference, other), task_types)
+    };
+    let evaluators: Vec<(&str, Vec<Option<f64>>)> =
+        joined.evaluators().map(|evaluator| (evaluator.name, evaluator.normalized())).collect();
+    let mut found = Vec::new();
+    if let Some(f1) = &f1 {
+        found.extend(evaluators.iter().map(|(name, scores)| against(name, scores, F1, f1)));
+    }
+    if let Some(judge) = joined.judge() {
+        let with_f1 = evaluators.iter().map(|(name, scores)| (*name, scores)).chain(f1.iter().map(|f1| (F1, f1)));
+        found.extend(with_f1.map(|(name, scores)| against(name, scores, JUDGE, &judge)));
+    }
+    found
 }
 
 fn correlate(
     joined: &Joined,
-    evaluator: &ScorerColumn,
-    reference: &ScorerColumn,
+    (name, x): (&str, &[Option<f64>]),
+    (reference, y): (&str, &[Option<f64>]),
     task_types: &[&str],
 ) -> EvaluatorCorrelation {
-    let (x, y) = (evaluator.normalized(), reference.normalized());
     let mut by_task = Vec::new();
     let mut groups = Vec::new();
     for task_type in task_types {
@@ -70,8 +86,8 @@ fn correlate(
     let mut mean_over_tasks = Estimate { ci_low: None, ci_high: None, ..Estimate::average(&parts) };
     set_interval(&mut mean_over_tasks, intervals.mean);
     EvaluatorCorrelation {
-        evaluator: evaluator.name.into(),
-        reference: reference.name.into(),
+        evaluator: name.into(),
+        reference: reference.into(),
         by_task,
         mean_over_tasks,
         fisher_z_mean: defined.and_then(|defined| fisher_z_mean(&defined)),

@@ -3,7 +3,7 @@
 
 use super::{Identity, Inputs, Report, build};
 use crate::settings::Settings;
-use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+use crate::store::rows::{GenerationRow, JudgementRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 use crate::store::samples::{self, answer};
 
 pub(super) fn identity() -> Identity {
@@ -66,6 +66,7 @@ pub(super) struct Run {
     pub tasks: Vec<TaskRow>,
     pub generations: Vec<GenerationRow>,
     pub scores: Vec<ScoreRow>,
+    pub judgements: Vec<JudgementRow>,
     pub profile: Vec<ProfileRow>,
     pub rewards: Vec<RewardRow>,
 }
@@ -78,6 +79,8 @@ impl Run {
             tasks: &self.tasks,
             generations: &self.generations,
             scores: &self.scores,
+            judgements: &self.judgements,
+            judge_checks: &[],
             profile: &self.profile,
             rewards: &self.rewards,
         };
@@ -116,6 +119,7 @@ pub(super) fn small_run() -> Run {
         tasks,
         generations,
         scores,
+        judgements: Vec::new(),
         profile: vec![
             profile("inference", "good", 8, 90.0),
             profile("inference", "good", 1, 500.0),

@@ -2,7 +2,7 @@
 //! A pure function from rows to a record batch; the report command writes it as `metrics.parquet`.
 
 use crate::join::{EXACT_MATCH, F1, Joined};
-use crate::store::rows::{GenerationRow, ScoreRow, TaskRow};
+use crate::store::rows::{GenerationRow, JudgementRow, ScoreRow, TaskRow};
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int32Array, LargeStringArray};
 use arrow::datatypes::{Field, Schema};
@@ -12,10 +12,15 @@ use std::sync::Arc;
 /// Joins tasks, answers and scores.
 ///
 /// Scores are in 0..10, `<evaluator>_raw` is in the evaluator's own unit, latencies are in ms, and null means that
-/// there is no value. `judge` is null until a judge stage exists. An evaluator named like another column is an error,
+/// there is no value; an answer that is not in the judge's sample has no `judge`. An evaluator named like another column is an error,
 /// and so are two rows with the same key.
-pub fn metrics(tasks: &[TaskRow], generations: &[GenerationRow], scores: &[ScoreRow]) -> Result<RecordBatch> {
-    let joined = Joined::new(tasks, generations, scores)?;
+pub fn metrics(
+    tasks: &[TaskRow],
+    generations: &[GenerationRow],
+    scores: &[ScoreRow],
+    judgements: &[JudgementRow],
+) -> Result<RecordBatch> {
+    let joined = Joined::new(tasks, generations, scores, judgements)?;
     let task = |read: fn(&TaskRow) -> &str| text(joined.tasks.iter().map(|task| task.map(read)));
     let score = |name: &str| match joined.scorer(name) {
         Some(column) => numbers(column.normalized()),
@@ -37,7 +42,7 @@ pub fn metrics(tasks: &[TaskRow], generations: &[GenerationRow], scores: &[Score
         add(evaluator.name, numbers(evaluator.normalized()));
         add(&format!("{}_raw", evaluator.name), numbers(evaluator.raw()));
     }
-    add("judge", numbers(vec![None; generations.len()]));
+    add("judge", numbers(joined.judge().unwrap_or_else(|| vec![None; generations.len()])));
     add("prompt_tokens", integers(generations.iter().map(|row| row.prompt_tokens)));
     add("output_tokens", integers(generations.iter().map(|row| row.output_tokens)));
     add("finish_reason", text(generations.iter().map(|row| row.finish_reason.as_deref())));

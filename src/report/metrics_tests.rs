@@ -35,7 +35,7 @@ fn one_row_per_answer_in_their_order_with_nulls_for_gaps() {
         score("a", "nobody", "f1", 0.1, 1.0),
         unscored,
     ];
-    let batch = metrics(&tasks, &generations, &scores).expect("the rows agree");
+    let batch = metrics(&tasks, &generations, &scores, &[]).expect("the rows agree");
 
     let fixed = ["task_id", "model", "dataset", "task_type", "input", "reference", "output", "f1", "exact_match"];
     let evaluators = ["ce_x", "ce_x_raw", "a_bi", "a_bi_raw"];
@@ -59,10 +59,10 @@ fn one_row_per_answer_in_their_order_with_nulls_for_gaps() {
 
 #[test]
 fn no_rows_still_make_a_table() {
-    let batch = metrics(&[], &[], &[]).expect("nothing is no contradiction");
+    let batch = metrics(&[], &[], &[], &[]).expect("nothing is no contradiction");
     assert_eq!((batch.num_rows(), batch.num_columns()), (0, 15));
     assert!(!batch.schema().field(0).is_nullable() && batch.schema().field(2).is_nullable());
-    let unscored = metrics(&[task("a", "qa")], &[answer("a", "m")], &[]).expect("scores may be missing");
+    let unscored = metrics(&[task("a", "qa")], &[answer("a", "m")], &[], &[]).expect("scores may be missing");
     assert_eq!(unscored.column_by_name("f1").expect("the column is there").null_count(), 1);
 }
 
@@ -70,21 +70,21 @@ fn no_rows_still_make_a_table() {
 fn an_evaluator_cannot_take_the_name_of_another_column() {
     let generations = [answer("a", "m")];
     for clash in ["judge", "output", "error"] {
-        let error = metrics(&[], &generations, &[score("a", "m", clash, 1.0, 1.0)]).expect_err("the names clash");
+        let error = metrics(&[], &generations, &[score("a", "m", clash, 1.0, 1.0)], &[]).expect_err("the names clash");
         assert!(error.to_string().contains(&format!("`{clash}`")), "{error}");
     }
     let scores = [score("a", "m", "x", 1.0, 1.0), score("a", "m", "x_raw", 1.0, 1.0)];
-    let error = metrics(&[], &generations, &scores).expect_err("the names clash");
+    let error = metrics(&[], &generations, &scores, &[]).expect_err("the names clash");
     assert!(error.to_string().contains("`x_raw`"), "{error}");
 }
 
 #[test]
 fn a_key_that_occurs_twice_is_an_error_that_names_it() {
-    let twice = metrics(&[task("a", "qa"), task("a", "qa")], &[], &[]).expect_err("the task is there twice");
+    let twice = metrics(&[task("a", "qa"), task("a", "qa")], &[], &[], &[]).expect_err("the task is there twice");
     assert!(twice.to_string().contains("task `a` twice"), "{twice}");
-    let twice = metrics(&[], &[answer("a", "m"), answer("a", "m")], &[]).expect_err("the answer is there twice");
+    let twice = metrics(&[], &[answer("a", "m"), answer("a", "m")], &[], &[]).expect_err("the answer is there twice");
     assert!(twice.to_string().contains("`m` to task `a` twice"), "{twice}");
     let scores = [score("a", "m", "f1", 0.1, 1.0), score("a", "m", "f1", 0.2, 2.0)];
-    let twice = metrics(&[], &[answer("a", "m")], &scores).expect_err("the score is there twice");
+    let twice = metrics(&[], &[answer("a", "m")], &scores, &[]).expect_err("the score is there twice");
     assert!(twice.to_string().contains("`f1`"), "{twice}");
 }

@@ -18,6 +18,8 @@ pub enum Section {
     Correlations,
     /// Quality and cost per LLM.
     Quality,
+    /// Grades of an LLM judge.
+    Judge,
 }
 
 /// Something the report cannot say yet.
@@ -38,6 +40,7 @@ pub(super) fn missing(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> 
     }
     quality(&mut list, inputs, joined);
     correlations(&mut list, inputs, joined, task_types);
+    judge(&mut list, inputs, joined);
     rewards(&mut list, inputs, joined);
     list.found
 }
@@ -90,6 +93,20 @@ fn correlations(list: &mut List, inputs: &Inputs, joined: &Joined, task_types: &
              other type to the experiment, then run it under a new name."
         );
         list.found.push(Missing { section, what, command: "poq run EXPERIMENT --run NAME".into() });
+    }
+}
+
+fn judge(list: &mut List, inputs: &Inputs, joined: &Joined) {
+    if !inputs.judgements.is_empty() || joined.generations.is_empty() {
+        return;
+    }
+    if inputs.settings.judge.judges() {
+        list.add(Section::Judge, "Nothing has been judged yet.", &["judge"]);
+    } else {
+        let what =
+            "No LLM judge was asked for: name one in the experiment's section `[judge]`, or as an option.".to_owned();
+        let command = format!("poq judge {} --backend auto --model gpt-4o-mini", list.directory);
+        list.found.push(Missing { section: Section::Judge, what, command });
     }
 }
 

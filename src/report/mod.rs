@@ -9,6 +9,7 @@ mod correlations;
 mod counts;
 mod document;
 pub(crate) mod format;
+mod judge;
 mod layout;
 mod metrics;
 mod missing;
@@ -25,6 +26,7 @@ mod report_tests;
 pub use comparison::{CorrelationPair, Correlations, Pairing, PaperComparison, Payment, RewardPair};
 pub use correlations::{EvaluatorCorrelation, TaskCorrelation};
 pub use counts::{Counts, TableCount, TaskCount};
+pub use judge::{CheckSummary, JudgeReport, JudgedModel, JudgedTask, Verbosity};
 pub use metrics::metrics;
 pub use missing::{Missing, Section};
 pub use quality::{EvaluatorMean, ModelQuality, TaskQuality};
@@ -34,7 +36,7 @@ pub use warnings::Warning;
 
 use crate::join::{Joined, distinct};
 use crate::settings::Settings;
-use crate::store::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+use crate::store::rows::{GenerationRow, JudgeCheckRow, JudgementRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 use anyhow::Result;
 
 /// The tables of a run and the settings they were made with; a table that does not exist yet is an empty slice.
@@ -50,6 +52,10 @@ pub struct Inputs<'a> {
     pub generations: &'a [GenerationRow],
     /// `scores`.
     pub scores: &'a [ScoreRow],
+    /// `judgements`.
+    pub judgements: &'a [JudgementRow],
+    /// `judge_checks`.
+    pub judge_checks: &'a [JudgeCheckRow],
     /// `profile`.
     pub profile: &'a [ProfileRow],
     /// `rewards`.
@@ -72,7 +78,7 @@ impl Inputs<'_> {
 
 /// Computes the report of a run, however far the run has come. Fails only on tables that contradict themselves.
 pub fn build(inputs: &Inputs) -> Result<Report> {
-    let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores)?;
+    let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores, inputs.judgements)?;
     let task_types = inputs.task_types();
     let correlations = correlations::correlations(&joined, &task_types);
     let quality = quality::quality(inputs, &joined, &task_types);
@@ -83,6 +89,7 @@ pub fn build(inputs: &Inputs) -> Result<Report> {
         simulation: inputs.settings.simulation.clone(),
         rewards: inputs.rewards.to_vec(),
         paper: comparison::comparison(inputs, &correlations),
+        judge: judge::judge(inputs, &joined, &task_types),
         warnings: warnings::warnings(inputs, &joined, &task_types),
         missing: missing::missing(inputs, &joined, &task_types),
         correlations,

@@ -49,6 +49,53 @@ fn quality_and_cost_follow_from_the_rows() {
 }
 
 #[test]
+fn a_judge_s_grades_are_a_section_and_a_reference() {
+    let mut run = small_run();
+    let report = run.report();
+    assert!(report.judge.is_none() && report.missing.iter().any(|missing| missing.section == Section::Judge));
+    assert!(rendered(&report).0.contains("--backend auto"));
+
+    // It judges half of the answers, as F1 does, and better where there are more words.
+    for row in &mut run.generations {
+        row.output = Some("word ".repeat(if row.model == "good" { 20 } else { 10 }));
+    }
+    let graded = run.generations.iter().enumerate().filter(|(index, _)| index % 2 == 0);
+    run.judgements = graded
+        .map(|(index, row)| {
+            let f1 = run
+                .scores
+                .iter()
+                .find(|score| (&score.task_id, &score.model, &*score.scorer) == (&row.task_id, &row.model, "f1"));
+            let grade = f1.and_then(|score| score.normalized).filter(|_| index != 2);
+            crate::store::samples::judgement(&row.task_id, &row.model, grade)
+        })
+        .collect();
+    let report = run.report();
+    let judge = report.judge.as_ref().expect("somebody judged");
+    assert_eq!((judge.answers, judge.graded, judge.cost_usd.is_some()), (24, 23, true));
+    // Tasks 0, 4, 6, 8 and 10 of `good`, F1 0, 4, 1, 3, 0 plus 4 each; task 2 has no grade.
+    close(judge.models[0].by_task[0].score.value, 5.6);
+    assert_eq!((judge.models[0].by_task[0].score.n, judge.models[1].by_task[1].score.n), (5, 6));
+    let slope = judge.verbosity[0].slope.expect("two lengths");
+    assert!(slope.value > 3.0 && slope.ci_low.is_some(), "{slope:?}");
+    let at_equal = judge.verbosity[0].slope_at_equal_f1.expect("two lengths");
+    assert!(at_equal.value.abs() < 1e-9, "grades are F1: length adds nothing");
+    let against: Vec<(&str, &str)> =
+        report.correlations.iter().map(|row| (row.evaluator.as_str(), row.reference.as_str())).collect();
+    assert_eq!(against[2..], [("follower", "judge"), ("flat", "judge"), ("f1", "judge")]);
+    close(report.correlations[4].by_task[0].pearson.value, 1.0);
+    let ours = report.paper.correlations.iter().filter_map(|pair| pair.ours.as_ref());
+    assert!(ours.filter(|ours| ours.judge.is_some()).count() >= 1);
+    let (markdown, text) = rendered(&report);
+    for page in [&markdown, &text] {
+        assert!(page.contains("The LLM judge") && page.contains("23 of 24"), "{page}");
+    }
+
+    run.judgements.retain(|row| row.score.is_none());
+    assert!(rendered(&run.report()).1.contains("graded 0 of 1"));
+}
+
+#[test]
 fn correlations_per_task_and_averaged() {
     let report = small_run().report();
     let [follower, flat] = &report.correlations[..] else { panic!("there are two evaluators") };
@@ -68,7 +115,8 @@ fn correlations_per_task_and_averaged() {
 #[test]
 fn the_whole_report_is_rendered() {
     let report = small_run().report();
-    assert_eq!(report.missing, []);
+    let missing: Vec<Section> = report.missing.iter().map(|missing| missing.section).collect();
+    assert_eq!(missing, [Section::Judge]);
     let (markdown, text) = rendered(&report);
     for line in [
         "# poq report: small",
@@ -116,6 +164,7 @@ fn the_json_shape_is_kept_and_comes_back() {
             "rewards",
             "correlations",
             "quality",
+            "judge",
             "paper",
             "warnings",
             "missing",
@@ -281,6 +330,8 @@ fn a_contradiction_is_an_error() {
         tasks: &run.tasks,
         generations: &run.generations,
         scores: &run.scores,
+        judgements: &run.judgements,
+        judge_checks: &[],
         profile: &run.profile,
         rewards: &run.rewards,
     };

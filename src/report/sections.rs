@@ -4,6 +4,7 @@
 use super::comparison::PaperComparison;
 use super::correlations::EvaluatorCorrelation;
 use super::counts::Counts;
+use super::judge::JudgeReport;
 use super::missing::Missing;
 use super::quality::ModelQuality;
 use super::warnings::Warning;
@@ -31,6 +32,8 @@ pub struct Report {
     pub correlations: Vec<EvaluatorCorrelation>,
     /// Figure 5 for this run, and more: one entry per LLM; empty before `generate`.
     pub quality: Vec<ModelQuality>,
+    /// What an LLM judge says of the answers, and what is to be said of it; null for a run that was not judged.
+    pub judge: Option<JudgeReport>,
     /// What the paper published, beside this run.
     pub paper: PaperComparison,
     /// What a reader should know before quoting a number.

@@ -42,7 +42,7 @@ pub struct Answers<'a> {
 impl<'a> Answers<'a> {
     /// Joins the tables; two rows with the same key, and an answer to no task, are errors that name them.
     pub fn join(tasks: &'a [TaskRow], generations: &'a [GenerationRow], scores: &'a [ScoreRow]) -> Result<Self> {
-        let joined = Joined::new(tasks, generations, scores)?;
+        let joined = Joined::new(tasks, generations, scores, &[])?;
         let mut order: Vec<usize> = (0..generations.len()).collect();
         order.sort_unstable_by_key(|&row| (&generations[row].task_id, &generations[row].model));
         let answer = |&row: &usize| {

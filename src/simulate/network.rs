@@ -3,7 +3,7 @@
 
 use crate::signals::Composite;
 use crate::simulate::table::ScoreTable;
-use crate::store::rows::{ProfileRow, ScoreRow, TaskRow};
+use crate::store::rows::{JudgementRow, ProfileRow, ScoreRow, TaskRow};
 use anyhow::{Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 
@@ -129,6 +129,23 @@ impl Network {
         Ok(Self { tasks, task_types, models, evaluators, table, proxies, signals: Vec::new() })
     }
 
+    /// Makes the grades of an LLM judge known, as something to hold consensus against.
+    pub fn add_judge(&mut self, judgements: &[JudgementRow]) {
+        let grades: HashMap<(&str, &str), f64> = judgements
+            .iter()
+            .filter_map(|row| Some(((row.task_id.as_str(), row.model.as_str()), row.score?)))
+            .collect();
+        let of_cell = |cell| {
+            let (task, model) = self.table.task_and_model(cell);
+            let key = (self.tasks[task].as_str(), self.models[model].key.as_str());
+            grades.get(&key).copied().unwrap_or(f64::NAN)
+        };
+        let values: Vec<f64> = (0..self.table.cells()).map(of_cell).collect();
+        if values.iter().any(|value| !value.is_nan()) {
+            self.proxies.push(Proxy { name: "judge", values });
+        }
+    }
+
     /// Makes a quality signal known, in [0, 1] by (record, node).
     pub fn add_signal(&mut self, signal: Composite, quality: &HashMap<(String, String), f64>) {
         let of_cell = |cell| {
@@ -229,6 +246,12 @@ mod tests {
         assert_eq!(network.task_types, ["", "summarization", ""]);
         let f1: Vec<Option<f64>> = network.proxies[0].values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
         assert_eq!(f1, [None, Some(9.0), None, None, None, None]);
+        let mut judged = network.clone();
+        judged.add_judge(&[samples::judgement("b", "f0", None)]);
+        assert_eq!(judged.proxies.len(), 1, "a judge without a grade is nothing to hold consensus against");
+        judged.add_judge(&[samples::judgement("a", "f1", Some(7.0)), samples::judgement("z", "f1", Some(1.0))]);
+        assert_eq!((judged.proxies[1].name, judged.proxies[1].values[3]), ("judge", 7.0));
+        assert_eq!(judged.proxies[1].values.iter().filter(|grade| !grade.is_nan()).count(), 1);
         assert_eq!(network.evaluators.len(), 1);
         assert!((network.evaluators[0].cost - 0.25).abs() < 1e-15, "the first row is the cost");
         let scores: Vec<_> = (0..network.table.cells()).flat_map(|cell| network.table.present(cell, &[0])).collect();

@@ -147,8 +147,7 @@ impl Replies {
             }
             Ok(())
         };
-        write()
-            .with_context(|| format!("cannot write `{}`; what was written before is kept", self.path.display()))?;
+        write().with_context(|| format!("cannot write `{}`; what was written before is kept", self.path.display()))?;
         self.index(record);
         Ok(())
     }

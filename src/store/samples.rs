@@ -3,7 +3,7 @@
 //!
 //! Not under `cfg(test)`, because benchmarks see the library as its users do.
 
-use super::rows::{GenerationRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
+use super::rows::{GenerationRow, JudgementRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 
 /// A question with one accepted answer.
 #[must_use]
@@ -44,6 +44,31 @@ pub fn failed_answer(task_id: &str, model: &str) -> GenerationRow {
         seed: Some(7),
         error: Some("the prompt is too long".into()),
         ..GenerationRow::unanswered(task_id.into(), model.into(), String::new())
+    }
+}
+
+/// A judge's grade, or none because its reply was no JSON.
+#[must_use]
+pub fn judgement(task_id: &str, model: &str, score: Option<f64>) -> JudgementRow {
+    JudgementRow {
+        task_id: task_id.into(),
+        model: model.into(),
+        judge: "judge".into(),
+        score,
+        justification: score.map(|_| "because".into()),
+        raw_reply: Some("a reply".into()),
+        repaired: score.map(|_| false),
+        refused: false,
+        replies: 1,
+        attempts: 1,
+        finish_reason: Some("stop".into()),
+        input_tokens: Some(100),
+        cached_tokens: None,
+        output_tokens: Some(20),
+        cost_usd: Some(0.001),
+        latency_ms: Some(50.0),
+        error: score.is_none().then(|| "the reply holds no JSON object".into()),
+        work_key: String::new(),
     }
 }
 

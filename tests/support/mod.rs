@@ -1,5 +1,7 @@
 //! A scratch directory with a registry of tiny models, a corpus and an experiment, and a builder that runs poq in it.
 
+pub mod server;
+
 use poq::store::rows::{GenerationRow, Row, ScoreRow};
 use poq::store::table;
 use std::fmt::Write;

@@ -38,16 +38,19 @@ const BASE_URL: &str = "OPENAI_BASE_URL";
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// Longest delay that is chosen here; a server may ask for more.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
 /// Longest wait that a server may ask for before the stage ends instead.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Time between two looks at the quit flag.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Questions in a row without a reply after which the server counts as gone.
 const GONE: usize = 10;
+
+/// The same for a server that has not replied yet.
+const NEVER_THERE: usize = 3;
 
 /// A server that judges.
 pub struct Http {
@@ -232,7 +235,8 @@ impl Http {
                 }
                 state.unanswered += 1;
                 let why = format!("no reply in {} attempts: the last time {why}", job.attempts);
-                if state.unanswered >= GONE || dialects.settled().is_none() {
+                let patience = if dialects.settled().is_some() { GONE } else { NEVER_THERE };
+                if state.unanswered >= patience {
                     let url = self.server.base_url();
                     state.stop_for(anyhow!("`{url}` does not answer: {why}"));
                 }

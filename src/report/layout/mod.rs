@@ -3,6 +3,7 @@
 
 pub(super) mod coefficients;
 mod evaluators;
+mod judge;
 mod models;
 mod paper;
 mod run;
@@ -17,6 +18,7 @@ pub(super) fn blocks(report: &Report) -> Vec<Block> {
     blocks.extend(run::rewards(report));
     blocks.extend(evaluators::correlations(report));
     blocks.extend(models::quality(report));
+    blocks.extend(judge::judge(report));
     blocks.extend(paper::comparison(report));
     blocks
 }
