@@ -4,9 +4,9 @@
 //! The modules in the order in which data flows through them:
 //!
 //! ```text
-//! datasets/ ─► dataset ─► generate ─► score ─► profile ─► simulate ─► report
-//!               tasks     generations  scores   profile    rewards    report.md
-//!                 ▲           └─ executor ─┘               rounds     metrics
+//! datasets/ ─► dataset ─► generate ─► score ─► judge ─────► profile ─► simulate ─► report
+//!               tasks     generations  scores   judgements   profile    rewards    report.md
+//!                 ▲           └─ executor ─┘                            rounds     metrics
 //!               import
 //! ```
 //!

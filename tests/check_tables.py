@@ -36,6 +36,11 @@ TABLES: dict[str, dict[str, str]] = {
         "task_id": "text!", "model": "text!", "score": "number", "justification": "text", "raw_reply": "text",
         "input_tokens": "integer", "output_tokens": "integer", "cost_usd": "float", "error": "text",
     },
+    "judge_sample": {"task_id": "text!", "dataset": "text!", "task_type": "text!", "place": "integer!"},
+    "judge_checks": {
+        "task_id": "text!", "model": "text!", "check": "text!", "variant": "text!", "judge": "text!", "score": "number",
+        "baseline": "number", "raw_reply": "text", "cost_usd": "float", "error": "text",
+    },
     "profile": {
         "node_type": "text!", "node": "text!", "device": "text!", "batch_size": "integer!", "samples": "integer!",
         "latency_ms_mean": "float", "latency_ms_p50": "float", "latency_ms_p95": "float", "latency_ms_p99": "float",
@@ -72,7 +77,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 IN_PARTS = ("generations", "scores")  # a folder with one file per model or scorer
-OPTIONAL = ("judgements", "signals", "signal_audit", "cascade")  # only runs that asked for them have them
+OPTIONAL = ("judge_sample", "judgements", "judge_checks", "signals", "signal_audit", "cascade")  # only runs that asked for them have them
 NOT_EVALUATORS = ("f1", "exact_match")
 
 Loaded = tuple[int, dict[str, str], dict[str, int]]  # rows, kind of each column, missing values of each column

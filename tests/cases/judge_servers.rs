@@ -5,7 +5,7 @@
 
 use crate::judge::{KEY, command, grader, judge, judgements, run_of};
 use crate::support::server::{Act, Seen, Server};
-use crate::support::{Scratch, answers, import, repository};
+use crate::support::{Ran, Scratch, answers, import, repository};
 use poq::store::rows::JudgementRow;
 use serde_json::json;
 use std::collections::HashMap;
@@ -287,11 +287,18 @@ impl Drop for LlamaServer {
 fn thirty_records_are_judged_by_a_real_server() {
     let Some(server) = LlamaServer::start() else { return };
     let scratch = run_of(30, 1);
-    judge(&scratch, &server.1, &["--concurrency", "2", "--backend", "auto"], 0).says(&["30 of 30 answers graded"]);
+    let output =
+        command(&scratch, &server.1, &["--concurrency", "2", "--backend", "auto"]).output().expect("poq starts");
+    let ran = Ran::from(output);
+    // A model of 135 M parameters finds scores like 950 for some answers: rows with that reason are as they should be.
+    assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
     let rows = judgements(&scratch);
     assert_eq!(rows.len(), 30);
     for row in &rows {
-        assert!(row.score.is_some_and(|score| (0.0..=10.0).contains(&score)), "{row:?}");
+        let graded = row.score.is_some_and(|score| (0.0..=10.0).contains(&score)) && row.replies <= 2;
+        let refused = row.error.as_deref().is_some_and(|error| error.contains("asked once more")) && row.replies == 2;
+        assert!(graded != refused, "{row:?}");
         assert!(row.input_tokens > Some(50) && row.output_tokens > Some(5) && row.finish_reason.is_some(), "{row:?}");
     }
+    assert!(rows.iter().filter(|row| row.score.is_some()).count() >= 10, "{}", ran.stderr);
 }

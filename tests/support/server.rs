@@ -97,10 +97,16 @@ impl Act {
 
 type Script = dyn Fn(&Seen) -> Act + Send + Sync;
 
+#[derive(Default)]
+struct Log {
+    seen: Vec<Seen>,
+    counts: HashMap<String, usize>,
+}
+
 /// The server; it stops when it is dropped.
 pub struct Server {
     address: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    log: Arc<Mutex<Log>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -109,22 +115,22 @@ impl Server {
     pub fn start(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
-        let (seen, stopped) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (log, stopped) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicBool::new(false)));
         let script: Arc<Script> = Arc::new(script);
-        let shared = (Arc::clone(&seen), Arc::clone(&stopped));
+        let shared = (Arc::clone(&log), Arc::clone(&stopped));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if shared.1.load(Ordering::Relaxed) {
                     break;
                 }
-                let (script, seen) = (Arc::clone(&script), Arc::clone(&shared.0));
+                let (script, log) = (Arc::clone(&script), Arc::clone(&shared.0));
                 std::thread::spawn(move || {
                     // The client may be killed at any moment.
-                    let _ = serve(stream, script.as_ref(), &seen);
+                    let _ = serve(stream, script.as_ref(), &log);
                 });
             }
         });
-        Self { address, seen, stopped }
+        Self { address, log, stopped }
     }
 
     /// Where its API begins.
@@ -134,16 +140,12 @@ impl Server {
 
     /// Every request so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("the log").clone()
+        self.log.lock().expect("the log").seen.clone()
     }
 
     /// How often each body was sent.
     pub fn sent(&self) -> HashMap<String, usize> {
-        let mut counts = HashMap::new();
-        for seen in self.seen() {
-            *counts.entry(seen.text()).or_default() += 1;
-        }
-        counts
+        self.log.lock().expect("the log").counts.clone()
     }
 }
 
@@ -154,18 +156,19 @@ impl Drop for Server {
     }
 }
 
-fn serve(stream: TcpStream, script: &Script, log: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, script: &Script, log: &Mutex<Log>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some((path, authorization, body)) = read(&mut reader)? {
         let (seen, place) = {
             let mut log = log.lock().expect("the log");
-            let text = body.to_string();
-            let before = log.iter().filter(|earlier| earlier.text() == text).count();
+            let count = log.counts.entry(body.to_string()).or_default();
+            let before = *count;
+            *count += 1;
             let seen = Seen { path, authorization, body, at: Instant::now(), before, answered: false };
-            log.push(seen.clone());
-            (seen, log.len() - 1)
+            log.seen.push(seen.clone());
+            (seen, log.seen.len() - 1)
         };
         let act = script(&seen);
         std::thread::sleep(act.delay);
@@ -179,7 +182,7 @@ fn serve(stream: TcpStream, script: &Script, log: &Mutex<Vec<Seen>>) -> std::io:
         if act.cut.is_some() {
             return writer.shutdown(Shutdown::Both);
         }
-        log.lock().expect("the log")[place].answered = true;
+        log.lock().expect("the log").seen[place].answered = true;
     }
     Ok(())
 }
