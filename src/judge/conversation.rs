@@ -62,7 +62,8 @@ impl Conversation {
         };
         let user = format!(
             "Task: {kind}\n\n{input}\n\n{first}\n\n{second}\n\n\
-             Grade the candidate answer now, with one JSON object: {{\"score\": ..., \"justification\": ...}}"
+             How well does the candidate answer agree with the reference answer? Reply with one JSON object: {{\"score\": number \
+             from 0 to 10, \"justification\": \"one short sentence\"}}"
         );
         Self(vec![Turn { role: "system", content: system.to_owned() }, Turn { role: "user", content: user }])
     }
