@@ -4,7 +4,7 @@
 
 use super::open_run::Run;
 use crate::model::variant::Variant;
-use crate::score::{EXACT_MATCH, F1};
+use crate::score::with_metrics;
 use crate::settings::Scoring;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
@@ -111,9 +111,7 @@ pub fn of_network(run: &Run) -> Result<String> {
         // What consensus is held against beside F1, where a judge was asked.
         .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
         .file("signals.parquet", &run.dir.table("signals"))?;
-    let scorers =
-        [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
-    Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.evaluators()))?.finish())
 }
 
 /// What `signals`, `signal_audit` and `cascade` should have been made from. How an evaluator reads stands in the rows of its
@@ -125,14 +123,13 @@ pub fn of_signals(run: &Run) -> Result<String> {
         .text("profile", &of_profile(run)?)
         .file("profile.parquet", &run.dir.table("profile"))?
         .value("evaluators", &run.evaluators())?;
-    let scorers = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
-    Ok(with_groups(fingerprint, &run.dir.scores(), scorers)?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.scorers()))?.finish())
 }
 
 /// What `metrics` should have been made from.
 pub fn of_metrics(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("metrics").text("scores", &of_scores(run)?);
-    Ok(with_groups(fingerprint, &run.dir.scores(), parts::finished_groups(&run.dir.scores())?)?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.scorers()))?.finish())
 }
 
 fn with_groups(mut fingerprint: Fingerprint, directory: &Path, names: Vec<String>) -> Result<Fingerprint> {

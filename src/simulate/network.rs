@@ -1,14 +1,12 @@
 //! The network of Section 3.1, read from the tables before: records, inference nodes, evaluators, their costs, and who
 //! scored what. Everything that could be wrong with the tables is refused here, so that the rounds need not look.
 
+use crate::score::METRICS;
 use crate::signals::Composite;
 use crate::simulate::table::ScoreTable;
 use crate::store::rows::{ProfileRow, ScoreRow, TaskRow};
 use anyhow::{Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
-
-/// Scorers that compare with the reference and are no nodes: nobody pays them.
-const METRICS: [&str; 2] = [crate::score::F1, crate::score::EXACT_MATCH];
 
 /// A node that can earn.
 #[derive(Debug, Clone, PartialEq)]
