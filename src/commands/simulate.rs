@@ -103,7 +103,8 @@ pub fn network(run: &Run) -> Result<Network> {
         match signals::read_quality(run, signal) {
             Ok(quality) => network.add_signal(signal, &quality),
             Err(error) if asked => return Err(error),
-            Err(_) => {}
+            // Whoever asks for it all the same is told why it is not there.
+            Err(error) => network.refuse_signal(signal, &error),
         }
     }
     Ok(network)

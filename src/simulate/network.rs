@@ -66,6 +66,8 @@ pub struct Network {
     pub proxies: Vec<Proxy>,
     /// Quality signals that can be paid for in place of the consensus: Q in [0, 1] by cell, NaN where there is none.
     pub signals: Vec<(Composite, Vec<f64>)>,
+    /// Quality signals that could not be read, and why.
+    pub refused_signals: Vec<(Composite, String)>,
 }
 
 impl Network {
@@ -124,7 +126,16 @@ impl Network {
         } else {
             vec![Proxy { name: crate::score::F1, values: f1 }]
         };
-        Ok(Self { tasks, task_types, models, evaluators, table, proxies, signals: Vec::new() })
+        Ok(Self {
+            tasks,
+            task_types,
+            models,
+            evaluators,
+            table,
+            proxies,
+            signals: Vec::new(),
+            refused_signals: Vec::new(),
+        })
     }
 
     /// Makes a quality signal known, in [0, 1] by (record, node).
@@ -135,6 +146,11 @@ impl Network {
             quality.get(&key).copied().unwrap_or(f64::NAN)
         };
         self.signals.push((signal, (0..self.table.cells()).map(of_cell).collect()));
+    }
+
+    /// Keeps why a quality signal is not known, for whoever wants to pay for it.
+    pub fn refuse_signal(&mut self, signal: Composite, reason: &anyhow::Error) {
+        self.refused_signals.push((signal, format!("{reason:#}")));
     }
 }
 
