@@ -32,10 +32,12 @@ mod outcome;
 mod play;
 #[cfg(test)]
 pub(crate) mod tests;
+mod warnings;
 
 pub use log::log_rounds;
-pub use outcome::{Outcome, disagrees};
+pub use outcome::Outcome;
 pub use play::Watch;
+pub use warnings::disagrees;
 
 use crate::settings::Simulation;
 use crate::settings::mechanism::{Policy, Schedule};

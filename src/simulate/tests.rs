@@ -655,6 +655,35 @@ fn markets_find_the_best_node() {
     }
 }
 
+/// A median of evaluators who are too many to enumerate has no closed form, and a regret needs one: it is unknown, not 0.
+#[test]
+fn regret_is_unknown_without_a_closed_form() {
+    let network = random_network(8, (12, 3, 4), 0);
+    let settings = Simulation {
+        schedule: Schedule { policy: Policy::Ucb, ..Schedule::default() },
+        consensus: Consensus { rule: Rule::Median, ..Consensus::default() },
+        ..settings(20, 4, EvaluatorsPerRound::Fixed(2))
+    };
+    let regret = |steps| {
+        let outcome = super::simulate(&network, &settings, steps).expect("sound");
+        outcome.network.iter().find(|row| row.metric == "schedule_regret_per_round").expect("a market").value
+    };
+    assert_eq!(regret(0.0), None);
+    assert!(regret(STEPS).expect("enumerated") > 0.0);
+}
+
+/// Means of few replicates of very many jobs, and of a single one, against a closed form that knows no deviation.
+#[test]
+fn a_single_job_and_large_rewards_raise_no_alarm() {
+    let network = random_network(8, (12, 3, 4), 0);
+    let one = settings(1, 1, EvaluatorsPerRound::Fixed(2));
+    let alone = Simulation { alpha_m: 3e7, beta_m: 1e7, ..settings(5000, 4, EvaluatorsPerRound::Fixed(1)) };
+    for (settings, steps) in [(one, 0.0), (alone, STEPS)] {
+        let outcome = super::simulate(&network, &settings, steps).expect("sound");
+        assert!(outcome.warnings.iter().all(|warning| !warning.contains("DISAGREE")), "{:?}", outcome.warnings);
+    }
+}
+
 #[test]
 fn what_a_network_cannot_play_is_refused_by_name() {
     let network = random_network(1, (4, 3, 3), 0);
