@@ -72,8 +72,9 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         }
         let network = network(run)?;
         let hint = || format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display());
-        let outcome = watched(context, &network, &settings).with_context(hint)?;
+        let outcome = watched(context, &network, &settings).with_context(hint);
         context.check_quit()?;
+        let outcome = outcome?;
         write_rounds(context, &network, &settings, &rounds_path, &stamp)?;
         table::write(&run.dir.table("network"), &outcome.network, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;

@@ -36,7 +36,7 @@ mod warnings;
 
 pub use log::log_rounds;
 pub use outcome::Outcome;
-pub use play::Watch;
+pub use play::{Stopped, Watch};
 pub use warnings::disagrees;
 
 use crate::settings::Simulation;
@@ -71,36 +71,40 @@ pub fn simulate(network: &Network, settings: &Simulation, steps: f64) -> Result<
     watched(network, settings, steps, Watch::NOBODY)
 }
 
-/// As [`simulate`], while somebody watches. Stopped, it comes back early with an outcome of fewer rounds than it says: who
-/// asked for a stop throws it away.
+/// As [`simulate`], while somebody watches. Stopped, it comes back early, with [`Stopped`] or with an outcome of fewer rounds than it says: who asked for a stop throws it away.
 pub fn watched(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Outcome> {
     settings.check()?;
     let network = played(network, settings)?;
     let mechanism = Mechanism::new(&network, settings)?;
-    let expected = play::Expectation::of(&mechanism, settings, steps);
+    let expected = play::Expectation::of(&mechanism, settings, steps, watch)?;
     let played = play::play(&mechanism, settings, &expected, watch);
     let references = outcome::References {
         honest: if settings.is_honest() { None } else { Some(honest_rewards(&network, settings, steps, watch)?) },
-        uniform: uniform_rewards(&mechanism, settings, steps),
+        uniform: uniform_rewards(&mechanism, settings, steps, watch)?,
     };
     Ok(outcome::assemble(&mechanism, settings, &played, &expected.closed, &references))
 }
 
 /// What every node earns on average under a uniform schedule, in closed form: what a scheduler that does better is held
 /// against. None where the schedule is uniform, and where rewards depend on more than the schedule.
-fn uniform_rewards(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Option<Vec<Option<f64>>> {
+fn uniform_rewards(
+    mechanism: &Mechanism,
+    settings: &Simulation,
+    steps: f64,
+    watch: Watch,
+) -> Result<Option<Vec<Option<f64>>>> {
     let uniform = Simulation { schedule: Schedule::default(), ..settings.clone() };
     if settings.schedule.policy == Policy::Uniform || player::has_memory(&uniform) {
-        return None;
+        return Ok(None);
     }
-    Some(play::Expectation::of(mechanism, &uniform, steps).closed.means().collect())
+    Ok(Some(play::Expectation::of(mechanism, &uniform, steps, watch)?.closed.means().collect()))
 }
 
 /// What every node would earn on average if nobody were dishonest: in closed form, or by simulation where there is none.
 fn honest_rewards(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Vec<Option<f64>>> {
     let settings = settings.honest();
     let mechanism = Mechanism::new(network, &settings)?;
-    let expected = play::Expectation::of(&mechanism, &settings, steps);
+    let expected = play::Expectation::of(&mechanism, &settings, steps, watch)?;
     let closed: Vec<Option<f64>> = expected.closed.means().collect();
     if expected.closed.missing.is_none() {
         return Ok(closed);

@@ -332,7 +332,7 @@ proptest! {
         let settings = Simulation { consensus, ..settings(2000, 2, EvaluatorsPerRound::Range { min, max }) };
         let outcome = super::simulate(&network, &settings, STEPS).expect("sound");
         let mechanism = Mechanism::new(&network, &settings).expect("sound");
-        let enumerated = expected::enumerate(&mechanism, &settings, STEPS);
+        let enumerated = expected::enumerate(&mechanism, &settings, STEPS, Watch::NOBODY).expect("nobody stops it");
         let brute = brute_force(&network.table, min, max, rule);
         let nodes = enumerated.models.iter().chain(&enumerated.evaluators);
         for ((row, (weight, sum, squares)), enumerated) in outcome.rewards.iter().zip(brute).zip(nodes) {
@@ -474,8 +474,8 @@ fn means_without_enumeration_are_those_of_the_enumeration() {
     settings.audit.penalty = 0.5;
     settings.rewards.task_weights.insert("qa".into(), 2.0);
     let mechanism = Mechanism::new(&network, &settings).expect("sound");
-    let (all, few) =
-        (expected::enumerate(&mechanism, &settings, STEPS), expected::enumerate(&mechanism, &settings, 0.0));
+    let enumerate = |steps| expected::enumerate(&mechanism, &settings, steps, Watch::NOBODY).expect("nobody stops it");
+    let (all, few) = (enumerate(STEPS), enumerate(0.0));
     assert_eq!((all.missing, few.missing), (None, Some(expected::Missing::Outcomes)));
     for (all, few) in all.models.iter().zip(&few.models) {
         let (all, few) = (all.expect("jobs"), few.expect("jobs"));
@@ -681,6 +681,18 @@ fn a_single_job_and_large_rewards_raise_no_alarm() {
     for (settings, steps) in [(one, 0.0), (alone, STEPS)] {
         let outcome = super::simulate(&network, &settings, steps).expect("sound");
         assert!(outcome.warnings.iter().all(|warning| !warning.contains("DISAGREE")), "{:?}", outcome.warnings);
+    }
+}
+
+/// Weighing outcomes stops when it is asked to, whether they are kept or not.
+#[test]
+fn the_closed_form_can_be_interrupted() {
+    let network = random_network(8, (12, 3, 4), 0);
+    let stopped = Watch { stopped: &|| true, ..Watch::NOBODY };
+    for rounds in [20, 5000] {
+        let settings = settings(rounds, 2, EvaluatorsPerRound::Fixed(2));
+        let error = watched(&network, &settings, STEPS, stopped).expect_err("stopped");
+        assert!(error.is::<Stopped>(), "{error:#}");
     }
 }
 
