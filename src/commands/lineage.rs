@@ -6,6 +6,7 @@ use super::open_run::Run;
 use crate::model::variant::Variant;
 use crate::score::with_metrics;
 use crate::settings::Scoring;
+use crate::simulate;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
 use anyhow::{Result, bail};
@@ -88,6 +89,7 @@ pub fn of_profile(run: &Run) -> Result<String> {
 /// What `rounds` and `rewards` should have been made from.
 pub fn of_rewards(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("rewards")
+        .value("version", &simulate::VERSION)?
         .value("simulation", &run.record.settings.simulation)?
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)
@@ -104,6 +106,7 @@ pub fn of_rewards(run: &Run) -> Result<String> {
 /// What the table of a sweep was made from, beside its settings: everything a network is read from.
 pub fn of_network(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("network")
+        .value("version", &simulate::VERSION)?
         .text("tasks", &fingerprint_of(&run.dir.table("tasks"))?)
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)

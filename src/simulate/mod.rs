@@ -47,6 +47,10 @@ use mechanism::Mechanism;
 use network::{Network, Tables};
 use std::borrow::Cow;
 
+/// Version of the mechanism, which is part of what every table of rewards was made from. It rises when the same settings give
+/// other numbers: another equation, another order of random numbers, another default of what is not a setting.
+pub const VERSION: u32 = 1;
+
 /// Rounds of the first replicate that are kept as rows where only a sample is asked for.
 pub const KEPT_ROUNDS: u64 = 100_000;
 
