@@ -2,6 +2,7 @@
 //! `run.json` stores them resolved; stage commands read them from there.
 
 pub mod mechanism;
+pub mod paths;
 mod scoring;
 mod signals;
 mod simulation;
