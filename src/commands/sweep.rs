@@ -56,8 +56,9 @@ pub fn command(context: &Context, arguments: &SweepArguments) -> Result<ExitCode
     let mut run = Run::open(&arguments.stage.run)?;
     let file = SweepFile::read(&arguments.sweep)?;
     let refused = || format!("`{}` cannot be swept", arguments.sweep.display());
-    let (settings, reduced) = simulate::effective(&run);
-    let sweep = Sweep::new(&file, &settings).with_context(refused)?;
+    let (asked, left) = simulate::evaluators(&run);
+    let of_file = Sweep::new(&file, &run.record.settings.simulation);
+    let sweep = of_file.and_then(|sweep| sweep.among(asked, left)).with_context(refused)?;
     if !arguments.yes {
         refuse_absurd(sweep.size()).with_context(refused)?;
     }
@@ -65,7 +66,7 @@ pub fn command(context: &Context, arguments: &SweepArguments) -> Result<ExitCode
     let mut summary = None;
     run.stage(context, "sweep", |run| {
         let work = Work { context, name: &file.name, sweep: &sweep, fingerprints };
-        let (record, told) = work.finish(run, reduced)?;
+        let (record, told) = work.finish(run)?;
         summary = Some(told);
         Ok(record)
     })?;
@@ -97,7 +98,7 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    fn finish(self, run: &Run, reduced: Option<String>) -> Result<(StageRecord, Summary)> {
+    fn finish(self, run: &Run) -> Result<(StageRecord, Summary)> {
         let inputs = lineage::of_network(run)?;
         let of_all = |all: Fingerprint, chunk: &String| all.text("cells", chunk);
         let whole = self.fingerprints.iter().fold(Fingerprint::new("sweep"), of_all).finish();
@@ -114,6 +115,7 @@ impl Work<'_> {
         let mut alarms = Alarms::default();
         batches::for_each(&path, &Alarms::COLUMNS, |batch| alarms.see(batch))?;
         let Size { cells, rounds } = self.sweep.size();
+        let reduced = self.sweep.shrunk().map(|k| simulate::shrunk(run, k));
         let summary = Summary {
             sweep: self.name.to_owned(),
             table: path.display().to_string(),
@@ -139,7 +141,11 @@ impl Work<'_> {
     /// Simulates the chunks that are missing and makes the table of all of them; returns how many cells it simulated.
     fn compute(&self, run: &Run, path: &Path, directory: &Path, stamp: &Stamp, parts: Vec<Stamp>) -> Result<usize> {
         let network = simulate::network(run)?;
-        sweep::check(self.sweep, &network).with_context(|| format!("sweep `{}`", self.name))?;
+        let stopped = || self.context.quit.requested();
+        let watch = Watch { stopped: &stopped, ..Watch::NOBODY };
+        let checked = sweep::check(self.sweep, &network, watch);
+        self.context.check_quit()?;
+        checked.with_context(|| format!("sweep `{}`", self.name))?;
         let mut parts = Parts::open(directory, parts)?;
         let chunks = self.sweep.chunks();
         let missing: Vec<usize> = (0..chunks.len()).filter(|&chunk| !parts.is_finished(chunk)).collect();
@@ -153,9 +159,10 @@ impl Work<'_> {
         let progress = Mutex::new(self.context.printer.progress_of(&label, cells, "cells"));
         for chunk in missing {
             self.context.check_quit()?;
-            let simulated = self.simulate(&network, chunks[chunk].clone(), &progress)?;
+            let simulated = self.simulate(&network, chunks[chunk].clone(), &progress);
             // Once asked to stop, cells come back early.
             self.context.check_quit()?;
+            let simulated = simulated?;
             parts.write(chunk, sweep::TABLE, &sweep::batch(self.sweep, run.dir.name(), &simulated)?)?;
         }
         if let Ok(progress) = progress.into_inner() {

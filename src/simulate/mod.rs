@@ -120,7 +120,7 @@ fn honest_rewards(network: &Network, settings: &Simulation, steps: f64, watch: W
 }
 
 /// The network with the pool that the settings ask for.
-fn played<'a>(network: &'a Network, settings: &Simulation) -> Result<Cow<'a, Network>> {
+pub(crate) fn played<'a>(network: &'a Network, settings: &Simulation) -> Result<Cow<'a, Network>> {
     Ok(match &settings.pool {
         Some(pool) => Cow::Owned(pool::synthesize(network, pool)?),
         None => Cow::Borrowed(network),

@@ -2,7 +2,8 @@
 //! mechanisms have, stand in the same columns.
 
 use super::Simulated;
-use super::cells::{Column, Kind, Sweep, number};
+use super::cells::Sweep;
+use super::columns::{Column, Kind, number};
 use crate::simulate::player::has_memory;
 use crate::store::rows::{NetworkRow, RewardRow};
 use anyhow::{Context, Result};
@@ -70,6 +71,10 @@ pub fn batch(sweep: &Sweep, run: &str, cells: &[Simulated]) -> Result<RecordBatc
 fn settings_of(sweep: &Sweep, column: &Column, cells: &[Simulated], counts: &[usize]) -> Result<ArrayRef> {
     let values = cells.iter().map(|cell| sweep.value(cell.cell, column)).zip(counts);
     let array: ArrayRef = match column.kind {
+        Kind::Integer => {
+            let integers = values.flat_map(|(value, &count)| repeat_n(value.and_then(Value::as_integer), count));
+            Arc::new(integers.collect::<Int64Array>())
+        }
         Kind::Number => {
             let numbers = values.flat_map(|(value, &count)| repeat_n(value.and_then(number), count));
             Arc::new(numbers.collect::<Float64Array>())

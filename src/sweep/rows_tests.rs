@@ -76,19 +76,20 @@ fn a_cell_has_the_figures_of_its_mechanism_and_no_others() {
 #[test]
 fn settings_are_columns_of_their_own_kind() {
     let sweep = sweep(
-        "[grid]\nk = [1, 2]\n\"consensus.rule\" = [\"mean\"]\nevaluator_attacks = [[{ strategy = \"lazy\", count = 1 }]]\n",
+        "[grid]\nk = [1, 2]\nbeta_f = [0, 0.5]\n\"consensus.rule\" = [\"mean\"]\nevaluator_attacks = [[{ strategy = \"lazy\", count = 1 }]]\n",
     );
     let batch = batch(&sweep, "r", &cells(&sweep, &network(), 0..2)).expect("rows");
     let schema = batch.schema();
     let kinds: Vec<(&str, &DataType, bool)> =
         schema.fields().iter().map(|field| (field.name().as_str(), field.data_type(), field.is_nullable())).collect();
-    let (text, number) = (&DataType::Utf8, &DataType::Float64);
+    let (text, number, integer) = (&DataType::Utf8, &DataType::Float64, &DataType::Int64);
     assert_eq!(
         kinds,
         [
             ("run", text, false),
-            ("cell", &DataType::Int64, false),
-            ("k", number, true),
+            ("cell", integer, false),
+            ("k", integer, true),
+            ("beta_f", number, true),
             ("consensus.rule", text, true),
             ("evaluator_attacks", text, true),
             ("node_type", text, false),
@@ -135,7 +136,8 @@ fn alarms_name_the_cells_that_are_far_off() {
 #[test]
 fn what_the_network_cannot_play_is_refused_by_cell() {
     let network = network();
-    let refused = |text: &str| format!("{:#}", crate::sweep::check(&sweep(text), &network).expect_err("refused"));
+    let check = |text: &str| crate::sweep::check(&sweep(text), &network, Watch::NOBODY);
+    let refused = |text: &str| format!("{:#}", check(text).expect_err("refused"));
     let message = refused("[grid]\nk = [3, 5]\n");
     assert!(
         message.contains("cell 1 (k = 5): `simulation.k` asks for 5 evaluators per round, but the pool has 4"),
@@ -146,5 +148,21 @@ fn what_the_network_cannot_play_is_refused_by_cell() {
     assert!(message.contains("cell 3 (k = 9, pool.evaluators = 5)"), "{message}");
     let message = refused("[grid]\nconsensus.stakes = [{ m1 = 2.0 }, { nobody = 2.0 }]\n");
     assert!(message.contains("cell 1") && message.contains("nobody"), "{message}");
-    crate::sweep::check(&sweep("[grid]\nk = [1, 4]\n"), &network).expect("plays");
+    // Neither a value alone nor any two are wrong, and no one round is.
+    let message = refused(
+        "[grid]\nrounds = [1, 4_000_000_000_000_000_000]\n\"pool.evaluators\" = [9, 3]\nk = [1]\n\
+         evaluator_attacks = [[], [{ strategy = \"boost\", count = 4 }]]\n",
+    );
+    assert!(
+        message.contains("cell 3 (rounds = 1, pool.evaluators = 3") && message.contains("4 attackers"),
+        "{message}"
+    );
+    let message = refused("[simulation]\nalpha_f = 1e150\n[grid]\nrounds = [1, 4_000_000_000_000_000_000]\n");
+    assert!(message.contains("cell 1") && message.contains("too large to add up"), "{message}");
+    let message = refused("[grid]\npool = [{ templates = [\"m9\"] }]\n");
+    assert!(message.contains("cell 0") && message.contains("there is no evaluator `m9`"), "{message}");
+    check("[grid]\nk = [1, 4]\npool = [\"none\", { evaluators = 9 }]\n").expect("plays");
+    let stopped = Watch { stopped: &|| true, ..Watch::NOBODY };
+    let error = crate::sweep::check(&sweep("[grid]\nk = [1, 4]\n"), &network, stopped).expect_err("stopped");
+    assert!(error.is::<crate::simulate::Stopped>());
 }

@@ -232,3 +232,14 @@ fn an_absurd_size_has_to_be_meant() {
     scratch.write("s.toml", &format!("name = \"s\"\n[grid]\nseed = [{numbers}]\nrounds = [{numbers}]\nk = [0]\n"));
     scratch.poq(&["sweep", "results/own", "s.toml", "--yes"], 2).says(&["cell 0", "`simulation.k`"]);
 }
+
+#[test]
+fn a_cell_that_wants_a_composite_is_told_why_there_is_none() {
+    let scratch = scored();
+    scratch.write("s.toml", "name = \"s\"\n[simulation]\nrounds = 100\n[grid]\nquality = [\"none\", \"composite\"]\n");
+    let sweep = ["sweep", "results/own", "s.toml"];
+    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` does not exist", "hint: `poq signals results/own`"]);
+    scratch.poq(&["signals", "results/own"], 0);
+    scratch.poq(&["profile", "results/own", "--latency", "m0=30"], 0);
+    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` was made with other settings", "hint: `poq signals"]);
+}
