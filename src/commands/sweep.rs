@@ -45,9 +45,9 @@ struct Summary {
     simulated_cells: usize,
     /// Rounds over all cells and replicates.
     rounds: f64,
-    /// Rewards that were held against the closed form.
+    /// Rewards that have a closed form, which they were held against.
     compared: usize,
-    /// Cells in which one of them is more than five standard errors off.
+    /// Cells in which one of them is too far from it to be chance.
     cells_far_off: Vec<i64>,
 }
 
@@ -131,7 +131,7 @@ impl Work<'_> {
         let record = StageRecord {
             rows: summary.rows,
             computed_rows: if there { 0 } else { summary.rows },
-            warnings: reduced.into_iter().chain(summary.warning()).collect(),
+            warnings: reduced.into_iter().chain(summary.alarm()).collect(),
             details,
             ..StageRecord::default()
         };
@@ -193,7 +193,9 @@ impl Summary {
         let Self { sweep, table, .. } = self;
         let (cells, rows, compared) = (count(self.cells as u64), count(self.rows as u64), count(self.compared as u64));
         let said = if self.cells_far_off.is_empty() {
-            format!("no reward of {compared} with a closed form is more than 5 standard errors from it")
+            format!(
+                "{compared} rewards have a closed form, and none of at least 1,000 jobs is more than 5 standard errors from it"
+            )
         } else {
             let far = count(self.cells_far_off.len() as u64);
             format!("SIMULATION AND CLOSED FORM DISAGREE in {far} cells, see the warning")
@@ -201,7 +203,7 @@ impl Summary {
         format!("sweep `{sweep}`: {cells} cells, {rows} rows in `{table}`\n{said}")
     }
 
-    fn warning(&self) -> Option<String> {
+    fn alarm(&self) -> Option<String> {
         if self.cells_far_off.is_empty() {
             return None;
         }
