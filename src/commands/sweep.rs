@@ -49,6 +49,8 @@ struct Summary {
     compared: usize,
     /// Cells in which one of them is too far from it to be chance.
     cells_far_off: Vec<i64>,
+    /// What a reader of the table should know.
+    warnings: Vec<String>,
 }
 
 /// Runs a sweep, or what is left of it.
@@ -116,7 +118,7 @@ impl Work<'_> {
         batches::for_each(&path, &Alarms::COLUMNS, |batch| alarms.see(batch))?;
         let Size { cells, rounds } = self.sweep.size();
         let reduced = self.sweep.shrunk().map(|k| simulate::shrunk(run, k));
-        let summary = Summary {
+        let mut summary = Summary {
             sweep: self.name.to_owned(),
             table: path.display().to_string(),
             rows: alarms.rows,
@@ -125,13 +127,15 @@ impl Work<'_> {
             rounds,
             compared: alarms.compared,
             cells_far_off: alarms.cells,
+            warnings: Vec::new(),
         };
+        summary.warnings = reduced.into_iter().chain(summary.alarm()).collect();
         let mut details = run.record.stages.get("sweep").map(|stage| stage.details.clone()).unwrap_or_default();
         details.insert(self.name.to_owned(), serde_json::to_value(&summary)?);
         let record = StageRecord {
             rows: summary.rows,
             computed_rows: if there { 0 } else { summary.rows },
-            warnings: reduced.into_iter().chain(summary.alarm()).collect(),
+            warnings: details.iter().flat_map(|(name, summary)| warnings(name, summary)).collect(),
             details,
             ..StageRecord::default()
         };
@@ -186,6 +190,12 @@ impl Work<'_> {
         let simulated: Vec<Result<Simulated>> = cells.into_par_iter().map(of_cell).collect();
         simulated.into_iter().collect()
     }
+}
+
+/// What the record says of a sweep that a reader of its table should know.
+fn warnings(sweep: &str, summary: &serde_json::Value) -> Vec<String> {
+    let warnings = summary["warnings"].as_array().into_iter().flatten();
+    warnings.filter_map(|warning| Some(format!("sweep `{sweep}`: {}", warning.as_str()?))).collect()
 }
 
 impl Summary {
