@@ -118,14 +118,16 @@ class Record:
 class Screening:
     """One pass of everybody on a sample, and why some did not take part."""
 
-    def __init__(self, sample: Inputs) -> None:
+    def __init__(self, sample: Inputs, warm_up_part: int = WARM_UP_PART) -> None:
         self.sample = sample
+        # One for those who keep memory of the size of a pass from one to the next.
+        self.warm_up_part = warm_up_part
         self.records: dict[Contestant, Record] = {}
         self.refusals: dict[str, str] = {}
 
     def add(self, contestants: Sequence[Contestant]) -> None:
         """One pass each, after a warm-up on a part of the sample."""
-        warm_up = self.sample.head(max(1, len(self.sample) // WARM_UP_PART), "warm-up")
+        warm_up = self.sample.head(max(1, len(self.sample) // self.warm_up_part), "warm-up")
         for contestant in contestants:
             try:
                 contestant.warm_up(warm_up)

@@ -61,7 +61,8 @@ def race(duels: Sequence[Duel], bench: Bench, found: Measured) -> None:
     network = read_network(prepared)
     whole = Rounds("simulation", network, bench.rounds)
     ours = OursSimulating(bench.engine, prepared)
-    screening = Screening(whole.head(max(1, len(whole) // SCREENING_PART), "simulation-screening"))
+    sample = whole.head(max(1, len(whole) // SCREENING_PART), "simulation-screening")
+    screening = Screening(sample, warm_up_part=1)
     screening.add([ours])
     screening.fastest([ours])
     say("Simulation: starting the peers")
@@ -77,6 +78,8 @@ def race(duels: Sequence[Duel], bench: Bench, found: Measured) -> None:
         found.sections.append(screening_section(network, screening))
         if not finalists:
             return
+        for contestant in kept:
+            contestant.warm_up(whole)
         records = alternate(kept, whole, bench.repeats, team.watch)
         for duel, peer in finalists.items():
             peers = tried(duel, team.contestants, records, screening)
@@ -147,7 +150,7 @@ def screening_section(network: Network, screening: Screening) -> str:
         [one.contestant.describe(), f"{one.answers().rounds:,}", f"{one.median():.2f}", errors(network, one)]
         for one in ranking
     ]
-    text = "## Simulation: screening\n\nOne pass of everybody, after a warm-up. "
+    text = "## Simulation: screening\n\nOne pass of everybody, after another of the same size. "
     text += "Into the repeats go poq, the fastest NumPy, the fastest NumPy that pays every round, and Python.\n\n"
     text += table(["contestant", "rounds", "M rounds/s", "largest error"], rows)
     refused = "".join(f"\n- {name}: {reason}" for name, reason in screening.refusals.items())

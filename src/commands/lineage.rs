@@ -4,8 +4,9 @@
 
 use super::open_run::Run;
 use crate::model::variant::Variant;
-use crate::score::{EXACT_MATCH, F1};
+use crate::score::with_metrics;
 use crate::settings::{Backend, Judge, Scoring};
+use crate::simulate;
 use crate::store::table::{self, Stamp};
 use crate::store::{Fingerprint, parts};
 use anyhow::{Result, bail};
@@ -88,6 +89,7 @@ pub fn of_profile(run: &Run) -> Result<String> {
 /// What `rounds` and `rewards` should have been made from.
 pub fn of_rewards(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("rewards")
+        .value("version", &simulate::VERSION)?
         .value("simulation", &run.record.settings.simulation)?
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)
@@ -106,6 +108,7 @@ pub fn of_rewards(run: &Run) -> Result<String> {
 /// What the table of a sweep was made from, beside its settings: everything a network is read from.
 pub fn of_network(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("network")
+        .value("version", &simulate::VERSION)?
         .text("tasks", &fingerprint_of(&run.dir.table("tasks"))?)
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)
@@ -113,9 +116,7 @@ pub fn of_network(run: &Run) -> Result<String> {
         // What consensus is held against beside F1, where a judge was asked.
         .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
         .file("signals.parquet", &run.dir.table("signals"))?;
-    let scorers =
-        [crate::score::F1.to_owned(), crate::score::EXACT_MATCH.to_owned()].into_iter().chain(run.evaluators());
-    Ok(with_groups(fingerprint, &run.dir.scores(), scorers.collect())?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.evaluators()))?.finish())
 }
 
 /// What `judge_sample`, `judgements` and `judge_checks` should have been made from. How fast and how often a server is asked
@@ -143,8 +144,7 @@ pub fn of_signals(run: &Run) -> Result<String> {
         .text("profile", &of_profile(run)?)
         .file("profile.parquet", &run.dir.table("profile"))?
         .value("evaluators", &run.evaluators())?;
-    let scorers = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
-    Ok(with_groups(fingerprint, &run.dir.scores(), scorers)?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.scorers()))?.finish())
 }
 
 /// What `metrics` should have been made from.
@@ -152,7 +152,7 @@ pub fn of_metrics(run: &Run) -> Result<String> {
     let fingerprint = Fingerprint::new("metrics")
         .text("scores", &of_scores(run)?)
         .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
-    Ok(with_groups(fingerprint, &run.dir.scores(), parts::finished_groups(&run.dir.scores())?)?.finish())
+    Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.scorers()))?.finish())
 }
 
 fn with_groups(mut fingerprint: Fingerprint, directory: &Path, names: Vec<String>) -> Result<Fingerprint> {

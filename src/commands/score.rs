@@ -16,7 +16,7 @@ use crate::output::Progress;
 use crate::score::column::{Column, Fits, Scales};
 use crate::score::compute::compute;
 use crate::score::text_scores::{TEXT_SCORERS, TextPair};
-use crate::score::{EXACT_MATCH, Evaluator, F1, Identity, Pair, Pairs};
+use crate::score::{Evaluator, Identity, Pair, Pairs, with_metrics};
 use crate::settings::Scoring;
 use crate::store::parts::{self, Content};
 use crate::store::rows::{ScoreRow, ScoredAnswer, ScoredTask};
@@ -83,7 +83,7 @@ pub fn stage(context: &Context, run: &mut Run, mode: Mode) -> Result<StageSummar
             record.notes.extend(outcome.note);
             record.warnings.extend(run.figures().get(&model.key).into_iter().flat_map(|f| f.warnings(&model.key)));
         }
-        let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(keys).collect();
+        let scorers: Vec<String> = with_metrics(keys);
         let removed = parts::remove_other_groups(&run.dir.scores(), &scorers)?;
         if !removed.is_empty() {
             record.warnings.push(format!("removed the scores of scorers that left the run: {}", removed.join(", ")));
@@ -325,7 +325,7 @@ impl ScoreTable {
 /// The scores of a run: F1 and exact match first, then the evaluators in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
     let directory = run.dir.scores();
-    let scorers: Vec<String> = [F1.to_owned(), EXACT_MATCH.to_owned()].into_iter().chain(run.scorers()).collect();
+    let scorers: Vec<String> = with_metrics(run.scorers());
     let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
     let inputs = lineage::of_scores(run)?;
     for scorer in &scorers {

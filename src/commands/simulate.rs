@@ -6,7 +6,7 @@ use super::summary::StageSummary;
 use super::{infer, judge, lineage, profile, score, signals, tasks};
 use crate::cli::SimulateArguments;
 use crate::exit_code::ExitCode;
-use crate::settings::{RoundLog, Simulation};
+use crate::settings::{EvaluatorsPerRound, RoundLog, Simulation};
 use crate::signals::Composite;
 use crate::simulate::network::{Network, Tables};
 use crate::simulate::{self, Outcome, Watch};
@@ -72,8 +72,9 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         }
         let network = network(run)?;
         let hint = || format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display());
-        let outcome = watched(context, &network, &settings).with_context(hint)?;
+        let outcome = watched(context, &network, &settings).with_context(hint);
         context.check_quit()?;
+        let outcome = outcome?;
         write_rounds(context, &network, &settings, &rounds_path, &stamp)?;
         table::write(&run.dir.table("network"), &outcome.network, &stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
@@ -104,7 +105,8 @@ pub fn network(run: &Run) -> Result<Network> {
         match signals::read_quality(run, signal) {
             Ok(quality) => network.add_signal(signal, &quality),
             Err(error) if asked => return Err(error),
-            Err(_) => {}
+            // Whoever asks for it all the same is told why it is not there.
+            Err(error) => network.refuse_signal(signal, &error),
         }
     }
     Ok(network)
@@ -150,16 +152,22 @@ fn write_rounds(context: &Context, network: &Network, settings: &Simulation, pat
 
 /// The settings of the simulation. Where `--skip-missing` left out an evaluator, K shrinks to the pool that is left,
 /// with a warning; a K that the full pool could not honour is refused later, by name.
-pub(super) fn effective(run: &Run) -> (Simulation, Option<String>) {
-    let settings = run.record.settings.simulation.clone();
-    if settings.pool.is_some() {
-        return (settings, None);
+fn effective(run: &Run) -> (Simulation, Option<String>) {
+    let (settings, (asked, left)) = (run.record.settings.simulation.clone(), evaluators(run));
+    match settings.k_among(asked, left) {
+        Some(k) => (Simulation { k, ..settings }, Some(shrunk(run, k))),
+        None => (settings, None),
     }
-    let (asked, pool) = (run.record.settings.scoring.evaluators.len(), run.evaluators().len());
-    let (_, k) = settings.k.bounds();
-    if k <= pool || k > asked || pool == 0 {
-        return (settings, None);
-    }
-    let warning = format!("{k} evaluators per round were asked for, but {} were skipped: K is {pool}", asked - pool);
-    (Simulation { k: settings.k.at_most(pool), ..settings }, Some(warning))
+}
+
+/// How many evaluators the run asks for, and how many of them are there.
+pub(super) fn evaluators(run: &Run) -> (usize, usize) {
+    (run.record.settings.scoring.evaluators.len(), run.evaluators().len())
+}
+
+/// Says that K is less than the run asks for.
+pub(super) fn shrunk(run: &Run, k: EvaluatorsPerRound) -> String {
+    let ((_, wanted), (_, k)) = (run.record.settings.simulation.k.bounds(), k.bounds());
+    let (asked, left) = evaluators(run);
+    format!("{wanted} evaluators per round were asked for, but {} were skipped: K is {k}", asked - left)
 }

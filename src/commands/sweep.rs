@@ -45,10 +45,12 @@ struct Summary {
     simulated_cells: usize,
     /// Rounds over all cells and replicates.
     rounds: f64,
-    /// Rewards that were held against the closed form.
+    /// Rewards that have a closed form, which they were held against.
     compared: usize,
-    /// Cells in which one of them is more than five standard errors off.
+    /// Cells in which one of them is too far from it to be chance.
     cells_far_off: Vec<i64>,
+    /// What a reader of the table should know.
+    warnings: Vec<String>,
 }
 
 /// Runs a sweep, or what is left of it.
@@ -56,8 +58,9 @@ pub fn command(context: &Context, arguments: &SweepArguments) -> Result<ExitCode
     let mut run = Run::open(&arguments.stage.run)?;
     let file = SweepFile::read(&arguments.sweep)?;
     let refused = || format!("`{}` cannot be swept", arguments.sweep.display());
-    let (settings, reduced) = simulate::effective(&run);
-    let sweep = Sweep::new(&file, &settings).with_context(refused)?;
+    let (asked, left) = simulate::evaluators(&run);
+    let of_file = Sweep::new(&file, &run.record.settings.simulation);
+    let sweep = of_file.and_then(|sweep| sweep.among(asked, left)).with_context(refused)?;
     if !arguments.yes {
         refuse_absurd(sweep.size()).with_context(refused)?;
     }
@@ -65,7 +68,7 @@ pub fn command(context: &Context, arguments: &SweepArguments) -> Result<ExitCode
     let mut summary = None;
     run.stage(context, "sweep", |run| {
         let work = Work { context, name: &file.name, sweep: &sweep, fingerprints };
-        let (record, told) = work.finish(run, reduced)?;
+        let (record, told) = work.finish(run)?;
         summary = Some(told);
         Ok(record)
     })?;
@@ -97,7 +100,7 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    fn finish(self, run: &Run, reduced: Option<String>) -> Result<(StageRecord, Summary)> {
+    fn finish(self, run: &Run) -> Result<(StageRecord, Summary)> {
         let inputs = lineage::of_network(run)?;
         let of_all = |all: Fingerprint, chunk: &String| all.text("cells", chunk);
         let whole = self.fingerprints.iter().fold(Fingerprint::new("sweep"), of_all).finish();
@@ -114,7 +117,8 @@ impl Work<'_> {
         let mut alarms = Alarms::default();
         batches::for_each(&path, &Alarms::COLUMNS, |batch| alarms.see(batch))?;
         let Size { cells, rounds } = self.sweep.size();
-        let summary = Summary {
+        let reduced = self.sweep.shrunk().map(|k| simulate::shrunk(run, k));
+        let mut summary = Summary {
             sweep: self.name.to_owned(),
             table: path.display().to_string(),
             rows: alarms.rows,
@@ -123,13 +127,15 @@ impl Work<'_> {
             rounds,
             compared: alarms.compared,
             cells_far_off: alarms.cells,
+            warnings: Vec::new(),
         };
+        summary.warnings = reduced.into_iter().chain(summary.alarm()).collect();
         let mut details = run.record.stages.get("sweep").map(|stage| stage.details.clone()).unwrap_or_default();
         details.insert(self.name.to_owned(), serde_json::to_value(&summary)?);
         let record = StageRecord {
             rows: summary.rows,
             computed_rows: if there { 0 } else { summary.rows },
-            warnings: reduced.into_iter().chain(summary.warning()).collect(),
+            warnings: details.iter().flat_map(|(name, summary)| warnings(name, summary)).collect(),
             details,
             ..StageRecord::default()
         };
@@ -139,7 +145,11 @@ impl Work<'_> {
     /// Simulates the chunks that are missing and makes the table of all of them; returns how many cells it simulated.
     fn compute(&self, run: &Run, path: &Path, directory: &Path, stamp: &Stamp, parts: Vec<Stamp>) -> Result<usize> {
         let network = simulate::network(run)?;
-        sweep::check(self.sweep, &network).with_context(|| format!("sweep `{}`", self.name))?;
+        let stopped = || self.context.quit.requested();
+        let watch = Watch { stopped: &stopped, ..Watch::NOBODY };
+        let checked = sweep::check(self.sweep, &network, watch);
+        self.context.check_quit()?;
+        checked.with_context(|| format!("sweep `{}`", self.name))?;
         let mut parts = Parts::open(directory, parts)?;
         let chunks = self.sweep.chunks();
         let missing: Vec<usize> = (0..chunks.len()).filter(|&chunk| !parts.is_finished(chunk)).collect();
@@ -153,9 +163,10 @@ impl Work<'_> {
         let progress = Mutex::new(self.context.printer.progress_of(&label, cells, "cells"));
         for chunk in missing {
             self.context.check_quit()?;
-            let simulated = self.simulate(&network, chunks[chunk].clone(), &progress)?;
+            let simulated = self.simulate(&network, chunks[chunk].clone(), &progress);
             // Once asked to stop, cells come back early.
             self.context.check_quit()?;
+            let simulated = simulated?;
             parts.write(chunk, sweep::TABLE, &sweep::batch(self.sweep, run.dir.name(), &simulated)?)?;
         }
         if let Ok(progress) = progress.into_inner() {
@@ -181,12 +192,20 @@ impl Work<'_> {
     }
 }
 
+/// What the record says of a sweep that a reader of its table should know.
+fn warnings(sweep: &str, summary: &serde_json::Value) -> Vec<String> {
+    let warnings = summary["warnings"].as_array().into_iter().flatten();
+    warnings.filter_map(|warning| Some(format!("sweep `{sweep}`: {}", warning.as_str()?))).collect()
+}
+
 impl Summary {
     fn text(&self) -> String {
         let Self { sweep, table, .. } = self;
         let (cells, rows, compared) = (count(self.cells as u64), count(self.rows as u64), count(self.compared as u64));
         let said = if self.cells_far_off.is_empty() {
-            format!("no reward of {compared} with a closed form is more than 5 standard errors from it")
+            format!(
+                "{compared} rewards have a closed form, and none of at least 1,000 jobs is more than 5 standard errors from it"
+            )
         } else {
             let far = count(self.cells_far_off.len() as u64);
             format!("SIMULATION AND CLOSED FORM DISAGREE in {far} cells, see the warning")
@@ -194,7 +213,7 @@ impl Summary {
         format!("sweep `{sweep}`: {cells} cells, {rows} rows in `{table}`\n{said}")
     }
 
-    fn warning(&self) -> Option<String> {
+    fn alarm(&self) -> Option<String> {
         if self.cells_far_off.is_empty() {
             return None;
         }

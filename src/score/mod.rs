@@ -26,3 +26,12 @@ pub const F1: &str = "f1";
 
 /// Scorer name of exact match.
 pub const EXACT_MATCH: &str = "exact_match";
+
+/// Scorers that compare with the reference and are no nodes: nobody pays them.
+pub const METRICS: [&str; 2] = [F1, EXACT_MATCH];
+
+/// Every scorer of a run: the metrics, then these evaluators.
+#[must_use]
+pub fn with_metrics(evaluators: Vec<String>) -> Vec<String> {
+    METRICS.map(str::to_owned).into_iter().chain(evaluators).collect()
+}

@@ -3,6 +3,7 @@
 
 mod judge;
 pub mod mechanism;
+pub mod paths;
 mod scoring;
 mod signals;
 mod simulation;

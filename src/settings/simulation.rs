@@ -5,6 +5,7 @@ use super::mechanism::{
     Audit, Congestion, Consensus, Costs, Deviation, EvaluatorAttack, InferenceAttack, Pool, Rewards, Rule, Schedule,
     Shape,
 };
+use super::paths;
 use crate::signals::Composite;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,14 @@ impl Simulation {
         Ok(())
     }
 
+    /// K among the evaluators that are left where some of those asked for were skipped; none where that changes nothing. A
+    /// synthetic pool has as many as it says, and a K that not even all of them could honour is left to be refused.
+    #[must_use]
+    pub fn k_among(&self, asked: usize, left: usize) -> Option<EvaluatorsPerRound> {
+        let (_, k) = self.k.bounds();
+        (self.pool.is_none() && left > 0 && left < k && k <= asked).then(|| self.k.at_most(left))
+    }
+
     /// The same with other values at dotted paths, e.g. `consensus.rule` or `evaluator_attacks`: what `--set` and sweeps do.
     /// Not checked yet: [`Simulation::check`] does that.
     pub fn with<'v>(&self, assignments: impl IntoIterator<Item = (&'v str, &'v toml::Value)>) -> Result<Self> {
@@ -183,7 +192,7 @@ impl Simulation {
         let mut table = toml::Table::try_from(self).context("settings do not become TOML; this is a bug")?;
         let mut paths = Vec::new();
         for (path, value) in assignments {
-            set(&mut table, path, value.clone())?;
+            paths::set(&mut table, &paths::segments(path), value.clone())?;
             paths.push(format!("`simulation.{path}`"));
         }
         table.try_into().map_err(|error: toml::de::Error| {
@@ -224,32 +233,6 @@ impl Simulation {
     }
 }
 
-/// What takes away a setting that may be absent (`pool`, `congestion`, `consensus.trust`, `quality`).
-const NONE: &str = "none";
-
-/// Puts a value at a dotted path, making the tables on the way; takes the path away for [`NONE`], where that is no value.
-fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
-    match path.split_once('.') {
-        None => {
-            ensure!(!path.is_empty(), "a setting has a name, e.g. `consensus.rule`");
-            let optional = ["pool", "congestion", "trust", "quality"].contains(&path);
-            if optional && value.as_str() == Some(NONE) {
-                table.remove(path);
-            } else {
-                table.insert(path.to_owned(), value);
-            }
-            Ok(())
-        }
-        Some((first, rest)) => {
-            let inner = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let inner = inner
-                .as_table_mut()
-                .with_context(|| format!("`simulation.{first}` holds a value, so there is no `{rest}` in it"))?;
-            set(inner, rest, value)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +262,19 @@ mod tests {
         let without = settings.with([("pool", &value), ("consensus.trust", &value)]).expect("taken away");
         assert_eq!(without, Simulation::default());
         assert_eq!(without.with([("pool", &value)]).expect("already away"), Simulation::default());
+    }
+
+    #[test]
+    fn k_shrinks_with_the_evaluators_that_are_left() {
+        let of = |k, asked, left| Simulation { k, ..Simulation::default() }.k_among(asked, left);
+        assert_eq!(of(EvaluatorsPerRound::Fixed(3), 3, 2), Some(EvaluatorsPerRound::Fixed(2)));
+        let range = EvaluatorsPerRound::Range { min: 1, max: 3 };
+        assert_eq!(of(range, 3, 2), Some(EvaluatorsPerRound::Range { min: 1, max: 2 }));
+        // Enough are left; never enough; none at all.
+        let unchanged = [of(range, 4, 3), of(EvaluatorsPerRound::Fixed(5), 3, 2), of(range, 3, 0)];
+        assert_eq!(unchanged, [None; 3]);
+        let pool = Some(super::super::mechanism::Pool::default());
+        assert_eq!(Simulation { pool, ..Simulation::default() }.k_among(3, 2), None);
     }
 
     #[test]

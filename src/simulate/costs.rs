@@ -1,5 +1,6 @@
 //! C: what a node's work costs, from what was measured and what things are said to cost (Section 3.3 and beyond).
 
+use crate::profile::cost::min_max;
 use crate::settings::mechanism::{CostBasis, CostScale, Costs};
 use crate::simulate::network::Node;
 use anyhow::{Result, bail, ensure};
@@ -58,14 +59,15 @@ fn of_node(map: &BTreeMap<String, f64>, node: &Node, otherwise: f64) -> f64 {
 }
 
 fn scaled(raw: &[f64], costs: &Costs) -> Vec<f64> {
-    let (low, high) = raw.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
-    let scale = |x: f64| match costs.scale {
-        CostScale::MinMax if high > low => (x - low) / (high - low),
-        CostScale::Max if high > 0.0 => x / high,
-        CostScale::MinMax | CostScale::Max => 0.0,
-        CostScale::Absolute => x / costs.unit,
-    };
-    raw.iter().map(|&x| scale(x)).collect()
+    let divided = |by: f64| raw.iter().map(|x| x / by).collect();
+    match costs.scale {
+        CostScale::MinMax => min_max(raw).values,
+        CostScale::Max => {
+            let highest = raw.iter().copied().fold(0.0, f64::max);
+            if highest > 0.0 { divided(highest) } else { vec![0.0; raw.len()] }
+        }
+        CostScale::Absolute => divided(costs.unit),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::simulate::mechanism::{Mechanism, Settled};
 use crate::simulate::outcomes::for_each_mix;
 use crate::simulate::strategy::{Branch, Report};
 use crate::simulate::tally::deviation;
+use crate::simulate::{Stopped, Watch};
 use rayon::prelude::*;
 
 /// Mean and standard deviation of a node's reward per job.
@@ -105,16 +106,16 @@ impl Moments {
 }
 
 /// Expectations of a configuration without memory, whose outcomes are too many to keep, by weighing every one of them as
-/// long as that takes no more than `steps` scores; the means of inference nodes alone where it would and they are simple.
-#[must_use]
-pub fn enumerate(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Expected {
+/// long as that takes no more than `steps` scores; the means of inference nodes alone where it would and they are simple. Stops
+/// early when it is asked to.
+pub fn enumerate(mechanism: &Mechanism, settings: &Simulation, steps: f64, watch: Watch) -> Result<Expected, Stopped> {
     if outcomes_to_weigh(mechanism) > steps {
-        return means_alone(mechanism, settings);
+        return Ok(means_alone(mechanism, settings));
     }
     let (tasks, models) = (mechanism.network.table.tasks(), mechanism.network.models.len());
     // Blocks of records that do not depend on the number of threads, merged in their order.
     let block = tasks.div_ceil(64).max(1);
-    let blocks: Vec<Moments> = (0..tasks.div_ceil(block))
+    let blocks: Result<Vec<Moments>, Stopped> = (0..tasks.div_ceil(block))
         .into_par_iter()
         .map(|i| {
             let mut moments = Moments::empty(mechanism);
@@ -122,6 +123,7 @@ pub fn enumerate(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Ex
             let mut members = Vec::new();
             for task in i * block..((i + 1) * block).min(tasks) {
                 for model in 0..models {
+                    watch.go_on()?;
                     for (branch, act) in mechanism.strategies.models[model].branches.iter().enumerate() {
                         mechanism.law.for_each(|subset, probability| {
                             for_each_mix(mechanism, subset, &mut members, |members, share| {
@@ -133,10 +135,10 @@ pub fn enumerate(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Ex
                     }
                 }
             }
-            moments
+            Ok(moments)
         })
         .collect();
-    blocks.iter().fold(Moments::empty(mechanism), Moments::merge).expected()
+    Ok(blocks?.iter().fold(Moments::empty(mechanism), Moments::merge).expected())
 }
 
 /// Scores that [`enumerate`] would look at.

@@ -210,8 +210,11 @@ impl<'a> Mechanism<'a> {
 
 fn quality<'a>(network: &'a Network, settings: &Simulation) -> Result<Option<&'a [f64]>> {
     let Some(wanted) = settings.quality else { return Ok(None) };
-    match network.signals.iter().find(|(signal, _)| *signal == wanted) {
-        Some((_, quality)) => Ok(Some(quality)),
+    if let Some((_, quality)) = network.signals.iter().find(|(signal, _)| *signal == wanted) {
+        return Ok(Some(quality));
+    }
+    match network.refused_signals.iter().find(|(signal, _)| *signal == wanted) {
+        Some((_, reason)) => bail!("`simulation.quality` is `{}`: {reason}", wanted.name()),
         None => bail!("`simulation.quality` is `{}`, which the run does not have: run `poq signals`", wanted.name()),
     }
 }
@@ -346,6 +349,10 @@ mod tests {
         let settings = Simulation { quality: Some(Composite::Default), ..Simulation::default() };
         let error = Mechanism::new(&network, &settings).err().expect("refused").to_string();
         assert!(error.contains("`composite`, which the run does not have: run `poq signals`"), "{error}");
+        let mut refused = network.clone();
+        refused.refuse_signal(Composite::Default, &anyhow::anyhow!("it is too old").context("`signals.parquet`"));
+        let error = Mechanism::new(&refused, &settings).err().expect("refused").to_string();
+        assert_eq!(error, "`simulation.quality` is `composite`: `signals.parquet`: it is too old");
         network.add_signal(Composite::Default, &[(("t0".to_owned(), "f0".to_owned()), 0.9)].into());
         let settled = settle(&network, &settings, (0, 0, 0));
         assert_close(&[settled.consensus, settled.reward], &[5.0, 0.9]);

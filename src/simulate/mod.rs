@@ -32,10 +32,12 @@ mod outcome;
 mod play;
 #[cfg(test)]
 pub(crate) mod tests;
+mod warnings;
 
 pub use log::log_rounds;
-pub use outcome::{Outcome, disagrees};
-pub use play::Watch;
+pub use outcome::Outcome;
+pub use play::{Stopped, Watch};
+pub use warnings::disagrees;
 
 use crate::settings::Simulation;
 use crate::settings::mechanism::{Policy, Schedule};
@@ -44,6 +46,10 @@ use anyhow::Result;
 use mechanism::Mechanism;
 use network::{Network, Tables};
 use std::borrow::Cow;
+
+/// Version of the mechanism, which is part of what every table of rewards was made from. It rises when the same settings give
+/// other numbers: another equation, another order of random numbers, another default of what is not a setting.
+pub const VERSION: u32 = 1;
 
 /// Rounds of the first replicate that are kept as rows where only a sample is asked for.
 pub const KEPT_ROUNDS: u64 = 100_000;
@@ -69,36 +75,40 @@ pub fn simulate(network: &Network, settings: &Simulation, steps: f64) -> Result<
     watched(network, settings, steps, Watch::NOBODY)
 }
 
-/// As [`simulate`], while somebody watches. Stopped, it comes back early with an outcome of fewer rounds than it says: who
-/// asked for a stop throws it away.
+/// As [`simulate`], while somebody watches. Stopped, it comes back early, with [`Stopped`] or with an outcome of fewer rounds than it says: who asked for a stop throws it away.
 pub fn watched(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Outcome> {
     settings.check()?;
     let network = played(network, settings)?;
     let mechanism = Mechanism::new(&network, settings)?;
-    let expected = play::Expectation::of(&mechanism, settings, steps);
+    let expected = play::Expectation::of(&mechanism, settings, steps, watch)?;
     let played = play::play(&mechanism, settings, &expected, watch);
     let references = outcome::References {
         honest: if settings.is_honest() { None } else { Some(honest_rewards(&network, settings, steps, watch)?) },
-        uniform: uniform_rewards(&mechanism, settings, steps),
+        uniform: uniform_rewards(&mechanism, settings, steps, watch)?,
     };
     Ok(outcome::assemble(&mechanism, settings, &played, &expected.closed, &references))
 }
 
 /// What every node earns on average under a uniform schedule, in closed form: what a scheduler that does better is held
 /// against. None where the schedule is uniform, and where rewards depend on more than the schedule.
-fn uniform_rewards(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Option<Vec<Option<f64>>> {
+fn uniform_rewards(
+    mechanism: &Mechanism,
+    settings: &Simulation,
+    steps: f64,
+    watch: Watch,
+) -> Result<Option<Vec<Option<f64>>>> {
     let uniform = Simulation { schedule: Schedule::default(), ..settings.clone() };
     if settings.schedule.policy == Policy::Uniform || player::has_memory(&uniform) {
-        return None;
+        return Ok(None);
     }
-    Some(play::Expectation::of(mechanism, &uniform, steps).closed.means().collect())
+    Ok(Some(play::Expectation::of(mechanism, &uniform, steps, watch)?.closed.means().collect()))
 }
 
 /// What every node would earn on average if nobody were dishonest: in closed form, or by simulation where there is none.
 fn honest_rewards(network: &Network, settings: &Simulation, steps: f64, watch: Watch) -> Result<Vec<Option<f64>>> {
     let settings = settings.honest();
     let mechanism = Mechanism::new(network, &settings)?;
-    let expected = play::Expectation::of(&mechanism, &settings, steps);
+    let expected = play::Expectation::of(&mechanism, &settings, steps, watch)?;
     let closed: Vec<Option<f64>> = expected.closed.means().collect();
     if expected.closed.missing.is_none() {
         return Ok(closed);
@@ -110,7 +120,7 @@ fn honest_rewards(network: &Network, settings: &Simulation, steps: f64, watch: W
 }
 
 /// The network with the pool that the settings ask for.
-fn played<'a>(network: &'a Network, settings: &Simulation) -> Result<Cow<'a, Network>> {
+pub(crate) fn played<'a>(network: &'a Network, settings: &Simulation) -> Result<Cow<'a, Network>> {
     Ok(match &settings.pool {
         Some(pool) => Cow::Owned(pool::synthesize(network, pool)?),
         None => Cow::Borrowed(network),

@@ -1,14 +1,12 @@
 //! The network of Section 3.1, read from the tables before: records, inference nodes, evaluators, their costs, and who
 //! scored what. Everything that could be wrong with the tables is refused here, so that the rounds need not look.
 
+use crate::score::METRICS;
 use crate::signals::Composite;
 use crate::simulate::table::ScoreTable;
 use crate::store::rows::{JudgementRow, ProfileRow, ScoreRow, TaskRow};
 use anyhow::{Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
-
-/// Scorers that compare with the reference and are no nodes: nobody pays them.
-const METRICS: [&str; 2] = [crate::score::F1, crate::score::EXACT_MATCH];
 
 /// A node that can earn.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +66,8 @@ pub struct Network {
     pub proxies: Vec<Proxy>,
     /// Quality signals that can be paid for in place of the consensus: Q in [0, 1] by cell, NaN where there is none.
     pub signals: Vec<(Composite, Vec<f64>)>,
+    /// Quality signals that could not be read, and why.
+    pub refused_signals: Vec<(Composite, String)>,
 }
 
 impl Network {
@@ -126,7 +126,16 @@ impl Network {
         } else {
             vec![Proxy { name: crate::score::F1, values: f1 }]
         };
-        Ok(Self { tasks, task_types, models, evaluators, table, proxies, signals: Vec::new() })
+        Ok(Self {
+            tasks,
+            task_types,
+            models,
+            evaluators,
+            table,
+            proxies,
+            signals: Vec::new(),
+            refused_signals: Vec::new(),
+        })
     }
 
     /// Makes the grades of an LLM judge known, as something to hold consensus against.
@@ -154,6 +163,11 @@ impl Network {
             quality.get(&key).copied().unwrap_or(f64::NAN)
         };
         self.signals.push((signal, (0..self.table.cells()).map(of_cell).collect()));
+    }
+
+    /// Keeps why a quality signal is not known, for whoever wants to pay for it.
+    pub fn refuse_signal(&mut self, signal: Composite, reason: &anyhow::Error) {
+        self.refused_signals.push((signal, format!("{reason:#}")));
     }
 }
 

@@ -1,9 +1,8 @@
 //! Sums become rows: what every node earned beside the closed form, figures of the network, and what there is to warn about.
 
+use crate::settings::Simulation;
 use crate::settings::mechanism::Policy;
-use crate::settings::{RoundLog, Simulation};
-use crate::simulate::KEPT_ROUNDS;
-use crate::simulate::expected::{Expected, Missing, Moment};
+use crate::simulate::expected::{Expected, Moment};
 use crate::simulate::mechanism::Mechanism;
 use crate::simulate::network::Node;
 use crate::simulate::play::Played;
@@ -11,14 +10,8 @@ use crate::simulate::statistics::{kendall, mean_per_job, t_95};
 use crate::simulate::strategy::{Branch, HONEST};
 use crate::simulate::tally::{Agreement, Tally};
 use crate::simulate::trust::Saturation;
+use crate::simulate::warnings::warnings;
 use crate::store::rows::{NetworkRow, RewardRow};
-
-/// A difference from the closed form of more standard errors than this is no chance, ...
-const ALARM: f64 = 5.0;
-/// ... if the mean is one of enough jobs for it to be nearly normal.
-const ENOUGH_JOBS: i64 = 1000;
-/// A difference that no rounding explains, where there is no spread to measure it by.
-const DIFFERENT: f64 = 1e-9;
 
 /// What the simulation leaves behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,115 +265,12 @@ fn attack_rows(models: &[RewardRow], evaluators: &[RewardRow]) -> Vec<(&'static 
 }
 
 /// Mean over paid rounds of what the best inference node would have earned more, by the closed form of a uniform schedule;
-/// none where there is none.
+/// none where there is none, or where a node that was chosen has none.
 fn regret(models: &[RewardRow], uniform: Option<&[Option<f64>]>) -> Option<f64> {
     let means = &uniform?[..models.len()];
-    let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+    let best = means.iter().flatten().copied().reduce(f64::max)?;
     let jobs: i64 = models.iter().map(|row| row.jobs).sum();
-    let lost = models.iter().zip(means).filter_map(|(row, mean)| Some((best - (*mean)?) * row.jobs as f64));
-    (jobs > 0).then(|| lost.sum::<f64>() / jobs as f64)
-}
-
-/// Settings that change nothing in this network, which nobody would see from the rewards.
-fn settings_without_effect(mechanism: &Mechanism, settings: &Simulation) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let consensus = &settings.consensus;
-    if consensus.trust.is_some() && !mechanism.is_weighted() {
-        warnings.push("weights learn, but this consensus rule does not look at them".into());
-    } else if !consensus.stakes.is_empty() && !mechanism.is_weighted() {
-        warnings.push("evaluators have stakes, but this consensus rule does not look at them".into());
-    }
-    let pool = mechanism.network.evaluators.len();
-    for (i, attack) in settings.evaluator_attacks.iter().enumerate() {
-        let nobody = attack.share.is_some_and(|share| (share * pool as f64).round() < 1.0);
-        if nobody || attack.count == Some(0) {
-            warnings.push(format!(
-                "`simulation.evaluator_attacks`, entry {}: so small a share of {pool} evaluators is nobody",
-                i + 1
-            ));
-        }
-    }
-    let liars = mechanism.strategies.models.iter().any(|node| (node.declared - 1.0).abs() > 0.0)
-        || mechanism.strategies.evaluators.iter().any(|node| (node.declared - 1.0).abs() > 0.0);
-    if settings.audit.probability > 0.0 && !liars {
-        warnings.push("jobs are audited, but nobody misreports its cost".into());
-    }
-    warnings
-}
-
-/// Whether a node's mean differs from its closed form by more than chance.
-#[must_use]
-pub fn disagrees(row: &RewardRow) -> bool {
-    let difference = row.avg_reward.zip(row.expected_reward).map(|(average, expected)| (average - expected).abs());
-    match row.z {
-        Some(z) => z.abs() > ALARM && row.jobs >= ENOUGH_JOBS,
-        None => difference.is_some_and(|difference| difference > DIFFERENT),
-    }
-}
-
-fn warnings(
-    outcome: &Outcome,
-    mechanism: &Mechanism,
-    settings: &Simulation,
-    played: &Played,
-    expected: &Expected,
-) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let far: Vec<String> = outcome
-        .rewards
-        .iter()
-        .filter(|row| disagrees(row))
-        .map(|row| {
-            format!("`{}` (z = {})", row.node, row.z.map_or_else(|| "infinite".to_owned(), |z| format!("{z:.1}")))
-        })
-        .collect();
-    if !far.is_empty() {
-        warnings.push(format!(
-            "SIMULATION AND CLOSED FORM DISAGREE by more than {ALARM} standard errors for {}: do not use these rewards; this \
-             is a bug, please report it with run.json",
-            far.join(", ")
-        ));
-    }
-    if outcome.skipped_evaluators > 0 {
-        warnings.push(format!(
-            "{} drawn evaluators had no score for their answer and were left out, so that K shrank",
-            outcome.skipped_evaluators
-        ));
-    }
-    if outcome.void_rounds > 0 {
-        warnings.push(format!(
-            "{} of {} rounds paid nobody, for no drawn evaluator had a score",
-            outcome.void_rounds, outcome.simulated_rounds
-        ));
-    }
-    for row in outcome.rewards.iter().filter(|row| row.jobs == 0) {
-        warnings.push(format!("{} node `{}` never had a job, so it has no mean reward", row.node_type, row.node));
-    }
-    match expected.missing {
-        Some(Missing::Outcomes) => {
-            warnings
-                .push("a round has too many outcomes for the closed form: some nodes have no expected reward".into());
-        }
-        Some(Missing::Memory) => {
-            warnings
-                .push("rounds depend on those before them: there is no closed form to hold the rewards against".into());
-        }
-        None => {}
-    }
-    let saturations = || played.memories.iter().filter_map(|memory| memory.saturation);
-    let saturated = saturations().filter(|saturation| saturation.first.is_some()).count();
-    if saturated > 0 {
-        let rounds = saturations().map(|saturation| saturation.rounds as f64).sum::<f64>();
-        warnings.push(format!(
-            "trust saturated in {saturated} of {} replicates: all weights reached their maximum, where the rule is the one \
-             with equal weights; {:.0} % of all rounds ended so",
-            played.memories.len(),
-            100.0 * rounds / outcome.simulated_rounds as f64
-        ));
-    }
-    warnings.extend(settings_without_effect(mechanism, settings));
-    if settings.round_log == RoundLog::First && settings.rounds > KEPT_ROUNDS {
-        warnings.push(format!("the table of rounds holds the first {KEPT_ROUNDS} of {} rounds", settings.rounds));
-    }
-    warnings
+    let chosen = models.iter().zip(means).filter(|(row, _)| row.jobs > 0);
+    let lost: Option<f64> = chosen.map(|(row, mean)| Some((best - (*mean)?) * row.jobs as f64)).sum();
+    lost.filter(|_| jobs > 0).map(|lost| lost / jobs as f64)
 }

@@ -7,6 +7,7 @@ use crate::simulate::expected::Moments;
 use crate::simulate::mechanism::{Mechanism, Settled};
 use crate::simulate::round::Round;
 use crate::simulate::tally::Replicate;
+use crate::simulate::{Stopped, Watch};
 
 /// Most outcomes that are kept.
 const MOST_OUTCOMES: f64 = (1 << 19) as f64;
@@ -110,9 +111,8 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Settles every outcome, and weighs each with its probability on the way.
-    #[must_use]
-    pub fn settle(mechanism: &Mechanism, layout: Layout) -> (Self, Moments) {
+    /// Settles every outcome, and weighs each with its probability on the way, unless it is stopped.
+    pub fn settle(mechanism: &Mechanism, layout: Layout, watch: Watch) -> Result<(Self, Moments), Stopped> {
         let (count, k_max) = (layout.count(), mechanism.law.k().1);
         let mut outcomes = Self {
             models: Vec::with_capacity(count),
@@ -129,6 +129,7 @@ impl Outcomes {
         let mut members = Vec::new();
         let (tasks, models) = (mechanism.network.table.tasks(), mechanism.network.models.len());
         for (task, model) in (0..tasks).flat_map(|task| (0..models).map(move |model| (task, model))) {
+            watch.go_on()?;
             for (branch, act) in mechanism.strategies.models[model].branches.iter().enumerate() {
                 for (number, (subset, _)) in mechanism.law.subsets().iter().enumerate() {
                     let probability = act.probability * mechanism.law.probability(number);
@@ -141,7 +142,7 @@ impl Outcomes {
             }
         }
         debug_assert_eq!(outcomes.rewards.len(), count);
-        (outcomes, moments)
+        Ok((outcomes, moments))
     }
 
     fn push(&mut self, model: usize, number: usize, subset: &[usize], settled: &Settled) {

@@ -38,9 +38,8 @@ pub struct Played {
 }
 
 impl Expectation {
-    /// Weighs the outcomes of a configuration, looking at about `steps` scores at most.
-    #[must_use]
-    pub fn of(mechanism: &Mechanism, settings: &Simulation, steps: f64) -> Self {
+    /// Weighs the outcomes of a configuration, looking at about `steps` scores at most, unless it is stopped.
+    pub fn of(mechanism: &Mechanism, settings: &Simulation, steps: f64, watch: Watch) -> Result<Self, Stopped> {
         if has_memory(settings) {
             let network = mechanism.network;
             let closed = Expected {
@@ -48,17 +47,17 @@ impl Expectation {
                 evaluators: vec![None; network.evaluators.len()],
                 missing: Some(Missing::Memory),
             };
-            return Self { closed, outcomes: None };
+            return Ok(Self { closed, outcomes: None });
         }
         // Counting pays where every outcome is drawn more than now and then.
         let layout = Layout::new(mechanism).filter(|layout| layout.count() as u64 / 8 <= settings.rounds);
-        match layout {
+        Ok(match layout {
             Some(layout) => {
-                let (outcomes, moments) = Outcomes::settle(mechanism, layout);
+                let (outcomes, moments) = Outcomes::settle(mechanism, layout, watch)?;
                 Self { closed: moments.expected(), outcomes: Some(outcomes) }
             }
-            None => Self { closed: expected::enumerate(mechanism, settings, steps), outcomes: None },
-        }
+            None => Self { closed: expected::enumerate(mechanism, settings, steps, watch)?, outcomes: None },
+        })
     }
 }
 
@@ -75,6 +74,25 @@ impl Watch<'static> {
     /// Nobody watches.
     pub const NOBODY: Self = Self { advance: &|_| {}, stopped: &|| false };
 }
+
+impl Watch<'_> {
+    /// An error once a stop was asked for.
+    pub fn go_on(&self) -> Result<(), Stopped> {
+        if (self.stopped)() { Err(Stopped) } else { Ok(()) }
+    }
+}
+
+/// The error of work that ended because whoever watched it asked for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Plays every replicate; what comes back after a stop is not whole.
 #[must_use]

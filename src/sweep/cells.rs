@@ -1,8 +1,11 @@
 //! The cells of a sweep: every combination of its axes, each a configuration of its own. Only the axes are kept; a cell is
 //! made when it is asked for, so that a sweep takes the same memory however large it is.
 
+use super::columns::{Column, at, check_apart, columns, number};
 use super::file::{Axis, SweepFile, join};
-use crate::settings::Simulation;
+use crate::settings::paths::{MAPS, NONE, segments};
+use crate::settings::{EvaluatorsPerRound, RoundLog, Simulation};
+use crate::simulate::VERSION;
 use crate::store::Fingerprint;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
@@ -16,7 +19,7 @@ const CHUNK_CELLS: usize = 64;
 const CHUNK_ROUNDS: f64 = (1_u32 << 25) as f64;
 
 /// A value and the path of `[simulation]` that it is set at.
-type Assignment = (String, Value);
+pub(super) type Assignment = (String, Value);
 
 /// Every cell of a sweep over the settings of a run.
 #[derive(Debug, Clone)]
@@ -28,28 +31,17 @@ pub struct Sweep {
     grid: Vec<Axis>,
     columns: Vec<Column>,
     size: Size,
+    /// Whether all cells are told their K by the file.
+    names_k: bool,
+    shrunk: Option<Shrunk>,
 }
 
-/// A setting that the sweep changes, as a column of its table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// Path below `[simulation]`.
-    pub path: String,
-    /// What its values are.
-    pub kind: Kind,
-    /// What cells have there whose list entry does not say; none where that is nothing.
-    otherwise: Option<Value>,
-}
-
-/// What the values of a column are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Numbers, all of them.
-    Number,
-    /// True or false, all of them.
-    Boolean,
-    /// Texts, or whatever else, as compact JSON.
-    Text,
+/// The run's own K among the evaluators that are left of those it asks for.
+#[derive(Debug, Clone)]
+struct Shrunk {
+    k: EvaluatorsPerRound,
+    /// The same as settings are written.
+    table: Table,
 }
 
 /// How much a sweep asks for.
@@ -66,7 +58,9 @@ impl Sweep {
     /// combinations are not, which [`Sweep::fingerprints`] does.
     pub fn new(file: &SweepFile, settings: &Simulation) -> Result<Self> {
         let overrides = assignments(&file.simulation, &as_table(settings)?);
-        let base = settings.with(borrowed(&overrides)).context("`[simulation]`")?;
+        let set = settings.with(borrowed(&overrides)).context("`[simulation]`")?;
+        // Nothing is logged, so that what would be is no part of what a chunk was made from.
+        let base = Simulation { round_log: RoundLog::None, ..set };
         let held = as_table(&base)?;
         let entries: Vec<Vec<Assignment>> = if file.list.is_empty() {
             vec![Vec::new()]
@@ -91,14 +85,35 @@ impl Sweep {
                 .map(String::as_str)
                 .collect();
             check_apart(&paths)?;
+            ensure!(
+                !paths.contains(&"round_log"),
+                "`round_log` changes no row of a sweep, which logs no rounds: leave it out"
+            );
         }
         let cells = grid
             .iter()
             .try_fold(entries.len(), |cells, (_, values)| cells.checked_mul(values.len()))
             .context("the sweep has more cells than can be counted")?;
-        let columns = columns(&held, &entries, &grid);
+        let columns = columns(&base, &held, &entries, &grid)?;
         let rounds = rounds(&base, &entries, &grid);
-        Ok(Self { base, entries, grid, columns, size: Size { cells, rounds } })
+        let names_k = overrides.iter().any(|(path, _)| is_below("k", path));
+        Ok(Self { base, entries, grid, columns, size: Size { cells, rounds }, names_k, shrunk: None })
+    }
+
+    /// The same where `left` of `asked` evaluators are there: the run's own K shrinks to them in cells that neither say what K
+    /// is nor have a pool of their own.
+    pub fn among(self, asked: usize, left: usize) -> Result<Self> {
+        let real = Simulation { pool: None, ..self.base.clone() };
+        let Some(k) = real.k_among(asked, left).filter(|_| !self.names_k) else { return Ok(self) };
+        let shrunk = Shrunk { k, table: as_table(&Simulation { k, ..real })? };
+        Ok(Self { shrunk: Some(shrunk), ..self })
+    }
+
+    /// The K that some cells have in place of the run's, because evaluators were skipped.
+    #[must_use]
+    pub fn shrunk(&self) -> Option<EvaluatorsPerRound> {
+        let shrunk = self.shrunk.as_ref()?;
+        (0..self.size.cells).any(|cell| self.shrinks(cell)).then_some(shrunk.k)
     }
 
     /// How much it asks for.
@@ -116,14 +131,23 @@ impl Sweep {
     /// What a cell has in a column; none where that is nothing.
     #[must_use]
     pub fn value<'s>(&'s self, cell: usize, column: &'s Column) -> Option<&'s Value> {
-        let set = self.assignments(cell).into_iter().find(|(path, _)| *path == column.path);
-        set.map(|(_, value)| value).or(column.otherwise.as_ref())
+        let (entry, of_grid) = self.place(cell);
+        if column.by_entry.is_empty() {
+            return of_grid.into_iter().find(|(path, _)| *path == column.path).map(|(_, value)| value);
+        }
+        match &self.shrunk {
+            Some(shrunk) if is_below("k", &column.path) && self.shrinks(cell) => at(&shrunk.table, &column.path),
+            _ => column.by_entry[entry].as_ref(),
+        }
     }
 
     /// The settings of a cell, checked. An error names the cell.
     pub fn settings(&self, cell: usize) -> Result<Simulation> {
         let checked = || -> Result<Simulation> {
-            let settings = self.base.with(self.assignments(cell))?;
+            let mut settings = self.base.with(self.assignments(cell))?;
+            if let Some(shrunk) = self.shrunk.as_ref().filter(|_| self.shrinks(cell)) {
+                settings.k = shrunk.k;
+            }
             settings.check()?;
             Ok(settings)
         };
@@ -135,17 +159,6 @@ impl Sweep {
     pub fn describe(&self, cell: usize) -> String {
         let set: Vec<String> = self.assignments(cell).iter().map(|(path, value)| format!("{path} = {value}")).collect();
         if set.is_empty() { format!("cell {cell}") } else { format!("cell {cell} ({})", set.join(", ")) }
-    }
-
-    /// The first cell, and those that differ from it along one axis.
-    #[must_use]
-    pub fn corners(&self) -> Vec<usize> {
-        let (mut cells, mut stride) = (vec![0], 1);
-        for length in self.grid.iter().rev().map(|(_, values)| values.len()).chain([self.entries.len()]) {
-            cells.extend((1..length).map(|place| place * stride));
-            stride *= length;
-        }
-        cells
     }
 
     /// The chunks in which cells are computed and written: as many cells each, the last one aside.
@@ -161,8 +174,10 @@ impl Sweep {
     pub fn fingerprints(&self) -> Result<Vec<String>> {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.path.as_str()).collect();
         let of_chunk = |cells: Range<usize>| -> Result<String> {
-            let begun =
-                Fingerprint::new("cells of a sweep").value("columns", &columns)?.value("steps", &super::STEPS)?;
+            let begun = Fingerprint::new("cells of a sweep")
+                .value("version", &VERSION)?
+                .value("columns", &columns)?
+                .value("steps", &super::STEPS)?;
             let all = cells.into_iter().try_fold(begun, |fingerprint, cell| {
                 let set: Vec<Option<&Value>> = self.columns.iter().map(|column| self.value(cell, column)).collect();
                 fingerprint.value("cell", &(cell, set, self.settings(cell)?))
@@ -175,106 +190,74 @@ impl Sweep {
 
     /// What is set in a cell: its list entry's values, then its grid's.
     fn assignments(&self, cell: usize) -> Vec<(&str, &Value)> {
+        let (entry, of_grid) = self.place(cell);
+        borrowed(&self.entries[entry]).chain(of_grid).collect()
+    }
+
+    /// The list entry of a cell, and its grid's values.
+    fn place(&self, cell: usize) -> (usize, Vec<(&str, &Value)>) {
         let mut rest = cell;
         let mut of_grid = Vec::with_capacity(self.grid.len());
         for (path, values) in self.grid.iter().rev() {
             of_grid.push((path.as_str(), &values[rest % values.len()]));
             rest /= values.len();
         }
-        borrowed(&self.entries[rest]).chain(of_grid.into_iter().rev()).collect()
+        of_grid.reverse();
+        (rest, of_grid)
     }
+
+    /// Whether a cell has the run's K, among evaluators that are fewer than it asks for.
+    fn shrinks(&self, cell: usize) -> bool {
+        if self.shrunk.is_none() {
+            return false;
+        }
+        let set = self.assignments(cell);
+        let pool = set.iter().find(|(path, _)| is_below("pool", path));
+        let has_pool = match pool {
+            Some((path, value)) => *path != "pool" || value.as_str() != Some(NONE),
+            None => self.base.pool.is_some(),
+        };
+        !has_pool && !set.iter().any(|(path, _)| is_below("k", path))
+    }
+}
+
+/// Whether a path is a setting or something in it.
+fn is_below(setting: &str, path: &str) -> bool {
+    segments(path).first() == Some(&setting)
 }
 
 fn borrowed(assignments: &[Assignment]) -> impl Iterator<Item = (&str, &Value)> {
     assignments.iter().map(|(path, value)| (path.as_str(), value))
 }
 
-fn as_table(settings: &Simulation) -> Result<Table> {
+/// Settings as they are written.
+pub(super) fn as_table(settings: &Simulation) -> Result<Table> {
     Table::try_from(settings).context("settings do not become TOML; this is a bug")
 }
 
 /// Paths and values of a table of settings, where `held` are the settings as they are.
 fn assignments(table: &Table, held: &Table) -> Vec<Assignment> {
     let mut into = Vec::new();
-    collect(table, Some(held), "", &mut into);
+    collect(table, held, "", &mut into);
     into
 }
 
-/// A table is a longer path, unless the settings hold a single value in its place (`k = { min = 1, max = 3 }`) or it switches
-/// something on and says nothing else (`congestion = {}`).
-fn collect(table: &Table, held: Option<&Table>, prefix: &str, into: &mut Vec<Assignment>) {
+/// A table is a longer path, unless the settings hold a single value in its place (`k = { min = 1, max = 3 }`), its keys are
+/// names (`consensus.stakes`), or it is empty: that switches something on, or takes everything out.
+fn collect(table: &Table, held: &Table, prefix: &str, into: &mut Vec<Assignment>) {
     for (key, value) in table {
         let path = join(prefix, key);
-        let there = held.and_then(|held| at(held, key));
-        match (value, there) {
-            (Value::Table(inner), Some(Value::Table(there))) => collect(inner, Some(there), &path, into),
-            (Value::Table(inner), None) if !inner.is_empty() => collect(inner, None, &path, into),
-            _ => into.push((path, value.clone())),
+        let longer = match (value, at(held, &path)) {
+            (Value::Table(inner), Some(Value::Table(_)) | None) => {
+                Some(inner).filter(|inner| !inner.is_empty() && !MAPS.contains(&path.as_str()))
+            }
+            _ => None,
+        };
+        match longer {
+            Some(inner) => collect(inner, held, &path, into),
+            None => into.push((path, value.clone())),
         }
     }
-}
-
-/// The value at a dotted path.
-fn at<'t>(table: &'t Table, path: &str) -> Option<&'t Value> {
-    match path.split_once('.') {
-        None => table.get(path),
-        Some((first, rest)) => at(table.get(first)?.as_table()?, rest),
-    }
-}
-
-/// Refuses paths of which one holds the other.
-fn check_apart(paths: &[&str]) -> Result<()> {
-    for (place, path) in paths.iter().enumerate() {
-        for other in &paths[..place] {
-            ensure!(path != other, "`{path}` is given twice");
-            let (outer, inner) = if path.len() < other.len() { (path, other) } else { (other, path) };
-            let holds = inner.strip_prefix(*outer).is_some_and(|rest| rest.starts_with('.'));
-            ensure!(
-                !holds,
-                "`{outer}` and `{inner}` are set in the same cell, where one would overwrite the other: leave one out"
-            );
-        }
-    }
-    Ok(())
-}
-
-fn columns(held: &Table, entries: &[Vec<Assignment>], grid: &[Axis]) -> Vec<Column> {
-    let mut columns = Vec::<Column>::new();
-    for (path, _) in entries.iter().flatten() {
-        if columns.iter().any(|column| column.path == *path) {
-            continue;
-        }
-        let otherwise = at(held, path);
-        let values = entries
-            .iter()
-            .map(|entry| entry.iter().find(|(other, _)| other == path).map(|(_, value)| value).or(otherwise));
-        let kind = Kind::of(&values.flatten().collect::<Vec<_>>());
-        columns.push(Column { path: path.clone(), kind, otherwise: otherwise.cloned() });
-    }
-    let of_axis = |(path, values): &Axis| Column {
-        path: path.clone(),
-        kind: Kind::of(&values.iter().collect::<Vec<_>>()),
-        otherwise: None,
-    };
-    columns.extend(grid.iter().map(of_axis));
-    columns
-}
-
-impl Kind {
-    fn of(values: &[&Value]) -> Self {
-        if values.iter().all(|value| value.is_integer() || value.is_float()) {
-            Self::Number
-        } else if values.iter().all(|value| value.is_bool()) {
-            Self::Boolean
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// A number of TOML.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    value.as_float().or_else(|| value.as_integer().map(|integer| integer as f64))
 }
 
 /// Rounds over all cells and replicates, without looking at the cells one by one.

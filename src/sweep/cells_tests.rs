@@ -1,12 +1,17 @@
 //! Which cells a file makes, in which order, and what is refused before any of them is simulated.
 
 use super::*;
-use crate::settings::mechanism::Rule;
+use crate::settings::mechanism::{Pool, Rule};
+use crate::sweep::Kind;
 use proptest::prelude::*;
 use std::fmt::Write;
 
 fn sweep(text: &str) -> Result<Sweep> {
-    Sweep::new(&SweepFile::parse(&format!("name = \"s\"\n{text}"))?, &Simulation::default())
+    over(&Simulation::default(), text)
+}
+
+fn over(settings: &Simulation, text: &str) -> Result<Sweep> {
+    Sweep::new(&SweepFile::parse(&format!("name = \"s\"\n{text}"))?, settings)
 }
 
 fn error(text: &str) -> String {
@@ -43,10 +48,9 @@ fn the_last_axis_changes_fastest_and_the_list_slowest() {
     }
     assert_eq!(cells, expected);
     assert_eq!(sweep.describe(11), "cell 11 (beta_f = 0.2, alpha_f = 2, consensus.rule = \"median\", k = 3)");
-    assert_eq!(sweep.corners(), [0, 1, 2, 3, 6]);
     assert_eq!(
         kinds(&sweep),
-        [("beta_f", Kind::Number), ("alpha_f", Kind::Number), ("consensus.rule", Kind::Text), ("k", Kind::Number)]
+        [("beta_f", Kind::Number), ("alpha_f", Kind::Number), ("consensus.rule", Kind::Text), ("k", Kind::Integer)]
     );
     // An entry that does not say has what the settings have.
     let alphas: Vec<String> = column(&sweep, 1).into_iter().flatten().collect();
@@ -61,7 +65,7 @@ fn a_list_alone_is_its_entries_and_an_empty_entry_is_the_settings() {
     )
     .expect("valid");
     let settings: Vec<Simulation> = (0..4).map(|cell| sweep.settings(cell).expect("sound")).collect();
-    assert_eq!(settings[0], Simulation { replicates: 5, ..Simulation::default() });
+    assert_eq!(settings[0], Simulation { replicates: 5, round_log: RoundLog::None, ..Simulation::default() });
     assert!(settings[1].consensus.trust.is_some() && settings[0].consensus.trust.is_none());
     assert_eq!(settings[2].k.bounds(), (1, 3));
     assert_eq!(settings[3].congestion.as_ref().map(|congestion| congestion.strength), Some(2.0));
@@ -85,6 +89,80 @@ fn values_of_a_column_have_one_kind() {
         [("k", Kind::Text), ("beta_f", Kind::Number), ("evaluator_attacks", Kind::Text), ("deviation", Kind::Text)];
     assert_eq!(kinds(&sweep), expected);
     assert_eq!(Kind::of(&[&Value::Boolean(true), &Value::Boolean(false)]), Kind::Boolean);
+    assert_eq!(Kind::of(&[&Value::Integer(1), &Value::Integer(2)]), Kind::Integer);
+}
+
+#[test]
+fn a_column_says_what_a_cell_has_whoever_set_it() {
+    let run = Simulation { pool: Some(Pool { evaluators: 20, ..Pool::default() }), ..Simulation::default() };
+    let list = "list = [{ pool = \"none\" }, { pool.evaluators = 50 }, {}]\n[grid]\nk = [1, 2]\n";
+    let sweep = over(&run, list).expect("valid");
+    let evaluators = |cell| sweep.settings(cell).expect("sound").pool.map(|pool| pool.evaluators);
+    assert_eq!([0, 2, 4].map(evaluators), [None, Some(50), Some(20)]);
+    // Without a pool it has no size, though the run has one; with another size the pool is that one.
+    let [pools, sizes] = [0, 1].map(|number| column(&sweep, number));
+    let sizes: Vec<Option<&str>> = sizes.iter().map(Option::as_deref).collect();
+    assert_eq!(sizes, [None, None, Some("50"), Some("50"), Some("20"), Some("20")]);
+    assert_eq!(pools[0].as_deref(), Some("\"none\""));
+    for (cell, size) in [(2, "evaluators = 50"), (4, "evaluators = 20")] {
+        assert!(pools[cell].as_ref().is_some_and(|pool| pool.contains(size)), "{pools:?}");
+    }
+    assert_eq!(kinds(&sweep), [("pool", Kind::Text), ("pool.evaluators", Kind::Integer), ("k", Kind::Integer)]);
+}
+
+#[test]
+fn tables_by_name_are_set_whole_and_names_may_hold_dots() {
+    let mut run = Simulation::default();
+    run.consensus.stakes.insert("m0".into(), 3.0);
+    let list = "[simulation]\ncosts.hardware.\"gpt-4.1\" = 2.0\n[[list]]\nconsensus.stakes = { \"gpt-4.1\" = 2.0 }\n\
+                [[list]]\nconsensus.stakes = {}\n[[list]]\n[[list]]\n\"consensus.stakes.gpt-4.1\" = 2.0\n";
+    let sweep = over(&run, list).expect("valid");
+    let stakes = |cell| {
+        let settings = sweep.settings(cell).expect("sound");
+        assert_eq!(settings.costs.hardware, [("gpt-4.1".to_owned(), 2.0)].into());
+        settings.consensus.stakes.into_iter().map(|(node, stake)| format!("{node} {stake}")).collect::<Vec<_>>()
+    };
+    assert_eq!(stakes(0), ["gpt-4.1 2"]);
+    assert!(stakes(1).is_empty());
+    assert_eq!(stakes(2), ["m0 3"]);
+    assert_eq!(stakes(3), ["gpt-4.1 2", "m0 3"], "one name is one setting");
+    assert_eq!(kinds(&sweep), [("consensus.stakes", Kind::Text), ("consensus.stakes.gpt-4.1", Kind::Number)]);
+    let of_one = column(&sweep, 1);
+    assert_eq!(of_one, [Some("2.0".to_owned()), None, None, Some("2.0".to_owned())]);
+    // A name that begins like another is no part of it.
+    over(&run, "[grid]\n\"consensus.stakes.gpt-4\" = [1.0]\n\"consensus.stakes.gpt-4.1\" = [1.0]\n").expect("valid");
+}
+
+#[test]
+fn k_shrinks_where_the_real_evaluators_play_and_nobody_says_what_it_is() {
+    let of = |text: &str| sweep(text).and_then(|sweep| sweep.among(3, 2)).expect("valid");
+    let k = |sweep: &Sweep| -> Vec<usize> {
+        (0..sweep.size().cells).map(|cell| sweep.settings(cell).expect("sound").k.bounds().1).collect()
+    };
+    let pools = of("[grid]\npool = [\"none\", { evaluators = 9 }]\n");
+    assert_eq!(k(&pools), [2, 3]);
+    assert_eq!(pools.shrunk(), Some(EvaluatorsPerRound::Fixed(2)));
+    let said = of("list = [{}, { k = 3 }, { k = { min = 1, max = 3 } }]\n");
+    assert_eq!(k(&said), [2, 3, 3]);
+    assert_eq!(column(&said, 0)[0].as_deref(), Some("2"), "its column says what is played");
+    for text in ["[simulation]\nk = 3\n[grid]\nseed = [1]\n", "[simulation.pool]\nevaluators = 9\n[grid]\nseed = [1]\n"]
+    {
+        assert_eq!((k(&of(text)), of(text).shrunk()), (vec![3], None));
+    }
+    assert_ne!(
+        pools.fingerprints().expect("sound"),
+        sweep("[grid]\npool = [\"none\", { evaluators = 9 }]\n").and_then(|it| it.fingerprints()).expect("sound")
+    );
+}
+
+#[test]
+fn the_log_of_rounds_is_no_part_of_a_sweep() {
+    let logged = Simulation { round_log: RoundLog::All, ..Simulation::default() };
+    let of = |settings| over(settings, "[grid]\nk = [1]\n").and_then(|sweep| sweep.fingerprints()).expect("sound");
+    assert_eq!(of(&logged), of(&Simulation::default()));
+    for text in ["[grid]\nround_log = [\"none\", \"all\"]\n", "list = [{ round_log = \"all\" }]\n"] {
+        assert!(error(text).contains("`round_log` changes no row"), "{}", error(text));
+    }
 }
 
 #[test]
@@ -202,6 +280,5 @@ proptest! {
         let covered: Vec<usize> = sweep.chunks().into_iter().flatten().collect();
         prop_assert_eq!(covered, (0..sweep.size().cells).collect::<Vec<_>>());
         prop_assert_eq!(sweep.fingerprints().expect("sound").len(), sweep.chunks().len());
-        prop_assert!(sweep.corners().iter().all(|&cell| cell < sweep.size().cells));
     }
 }

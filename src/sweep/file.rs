@@ -65,7 +65,7 @@ fn collect_axes(table: Table, prefix: &str, axes: &mut Vec<Axis>) -> Result<()> 
     for (key, value) in table {
         let path = join(prefix, &key);
         match value {
-            Value::Table(inner) => collect_axes(inner, &path, axes)?,
+            Value::Table(inner) if !inner.is_empty() => collect_axes(inner, &path, axes)?,
             Value::Array(values) => {
                 ensure!(
                     !values.is_empty(),
@@ -115,6 +115,9 @@ mod tests {
         let message = error("name = \"s\"\n[gird]\nk = [1]\n");
         assert!(message.contains("unknown field `gird`") && message.contains("did you mean `grid`?"), "{message}");
         assert!(error("name = \"s\"\n[grid]\nk = 3\n").contains("`grid.k` must be a list of values, e.g. `[3]`"));
+        assert!(
+            error("name = \"s\"\n[grid]\nconsensus.trust = {}\n").contains("must be a list of values, e.g. `[{}]`")
+        );
         assert!(error("name = \"s\"\n[grid.consensus]\ntrim = []\n").contains("`grid.consensus.trim` has no values"));
         assert!(error("name = \"s\"\n[simulation]\nk = 3\n").contains("nothing to sweep"));
         assert!(error("name = \"../s\"\n[grid]\nk = [1]\n").contains("`name` must be letters"));

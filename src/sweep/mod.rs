@@ -1,21 +1,25 @@
 //! Sweeps: one mechanism after the other on the answers of a run, as one long table. Nothing is read, written or printed
 //! here.
 //!
-//! `file` (what is asked for) → `cells` (the settings of every combination) → [`crate::simulate`] → `rows` (long form).
+//! `file` (what is asked for) → `cells` (the settings of every combination, `columns` what the table says of them) → `check` →
+//! [`crate::simulate`] → `rows` (long form).
 
 mod cells;
+mod check;
+mod columns;
 mod file;
 mod rows;
 
-pub use cells::{Column, Kind, Size, Sweep};
+pub use cells::{Size, Sweep};
+pub use check::check;
+pub use columns::{Column, Kind};
 pub use file::SweepFile;
 pub use rows::{Alarms, TABLE, batch};
 
 use crate::settings::Simulation;
 use crate::simulate::network::Network;
-use crate::simulate::{Outcome, Watch, simulate, watched};
+use crate::simulate::{Outcome, Watch, watched};
 use anyhow::{Context, Result};
-use rayon::prelude::*;
 
 /// Scores that the closed form of a cell may look at, where its outcomes are too many to keep: some hundredths of a second's
 /// worth. A single simulation takes its time (`simulate::STEPS`); a sweep does so thousands of times.
@@ -37,22 +41,4 @@ pub fn simulate_cell(sweep: &Sweep, network: &Network, cell: usize, watch: Watch
     let settings = sweep.settings(cell)?;
     let outcome = watched(network, &settings, STEPS, watch).with_context(|| sweep.describe(cell))?;
     Ok(Simulated { cell, settings, outcome })
-}
-
-/// Refuses, before anything is computed, what the network of a run cannot play: every value of every axis is tried for one
-/// round, and the size of the pool is held against K in every cell.
-pub fn check(sweep: &Sweep, network: &Network) -> Result<()> {
-    let play = |cell: usize| -> Result<()> {
-        let settings = Simulation { rounds: 1, replicates: 1, ..sweep.settings(cell)? };
-        simulate(network, &settings, 0.0).with_context(|| sweep.describe(cell)).map(drop)
-    };
-    sweep.corners().into_iter().try_for_each(play)?;
-    let asks_for_too_many = |cell: usize| match sweep.settings(cell) {
-        Ok(settings) => {
-            let pool = settings.pool.as_ref().map_or(network.evaluators.len(), |pool| pool.evaluators);
-            (settings.k.bounds().1 > pool).then(|| play(cell))
-        }
-        Err(error) => Some(Err(error)),
-    };
-    (0..sweep.size().cells).into_par_iter().find_map_first(asks_for_too_many).unwrap_or(Ok(()))
 }

@@ -2,7 +2,9 @@
 //! mechanisms have, stand in the same columns.
 
 use super::Simulated;
-use super::cells::{Column, Kind, Sweep, number};
+use super::cells::Sweep;
+use super::columns::{Column, Kind, number};
+use crate::simulate::disagrees;
 use crate::simulate::player::has_memory;
 use crate::store::rows::{NetworkRow, RewardRow};
 use anyhow::{Context, Result};
@@ -18,8 +20,11 @@ pub const TABLE: &str = "sweep";
 /// `node_type` of figures that belong to no node.
 const NETWORK: &str = "network";
 
-/// A difference from the closed form of more standard errors than this is no chance.
-const ALARM: f64 = 5.0;
+/// Mean reward of a node in closed form: a reward that has one is held against it.
+const EXPECTED: &str = "expected_reward";
+
+/// How many rewards of a cell differ from their closed form by more than chance.
+const DISAGREEMENTS: &str = "disagreements";
 
 /// One figure of a cell.
 struct Line<'o> {
@@ -70,6 +75,10 @@ pub fn batch(sweep: &Sweep, run: &str, cells: &[Simulated]) -> Result<RecordBatc
 fn settings_of(sweep: &Sweep, column: &Column, cells: &[Simulated], counts: &[usize]) -> Result<ArrayRef> {
     let values = cells.iter().map(|cell| sweep.value(cell.cell, column)).zip(counts);
     let array: ArrayRef = match column.kind {
+        Kind::Integer => {
+            let integers = values.flat_map(|(value, &count)| repeat_n(value.and_then(Value::as_integer), count));
+            Arc::new(integers.collect::<Int64Array>())
+        }
         Kind::Number => {
             let numbers = values.flat_map(|(value, &count)| repeat_n(value.and_then(number), count));
             Arc::new(numbers.collect::<Float64Array>())
@@ -100,16 +109,27 @@ fn text(value: &Value) -> Result<String> {
 fn lines(cell: &Simulated) -> Vec<Line<'_>> {
     let mut lines: Vec<Line> = cell.outcome.rewards.iter().flat_map(|row| of_node(cell, row)).collect();
     lines.extend(cell.outcome.network.iter().map(of_network));
-    let counts = [("void_rounds", cell.outcome.void_rounds), ("skipped_evaluators", cell.outcome.skipped_evaluators)];
-    lines.extend(counts.map(|(metric, count)| Line {
+    let outcome = &cell.outcome;
+    let figures = [
+        ("void_rounds", true, Some(outcome.void_rounds as f64)),
+        ("skipped_evaluators", true, Some(outcome.skipped_evaluators as f64)),
+        (DISAGREEMENTS, !has_memory(&cell.settings), disagreements(&outcome.rewards)),
+    ];
+    lines.extend(figures.into_iter().filter(|(_, applies, _)| *applies).map(|(metric, _, value)| Line {
         node_type: NETWORK,
         node: None,
         strategy: None,
         metric,
         proxy: None,
-        value: Some(count as f64),
+        value,
     }));
     lines
+}
+
+/// How many rewards differ from their closed form by more than chance; none where none has one.
+fn disagreements(rewards: &[RewardRow]) -> Option<f64> {
+    let compared = rewards.iter().any(|row| row.expected_reward.is_some());
+    compared.then(|| rewards.iter().filter(|row| disagrees(row)).count() as f64)
 }
 
 fn of_node<'o>(cell: &Simulated, row: &'o RewardRow) -> impl Iterator<Item = Line<'o>> + use<'o> {
@@ -124,7 +144,7 @@ fn of_node<'o>(cell: &Simulated, row: &'o RewardRow) -> impl Iterator<Item = Lin
         ("reward_p05", true, row.reward_p05),
         ("reward_p50", true, row.reward_p50),
         ("reward_p95", true, row.reward_p95),
-        ("expected_reward", has_closed_form, row.expected_reward),
+        (EXPECTED, has_closed_form, row.expected_reward),
         ("expected_std", has_closed_form, row.expected_std),
         ("z", has_closed_form, row.z),
         ("honest_reward", has_attackers, row.honest_reward),
@@ -156,9 +176,9 @@ fn of_network(row: &NetworkRow) -> Line<'_> {
 pub struct Alarms {
     /// Rows of the table.
     pub rows: usize,
-    /// Rewards that were held against the closed form.
+    /// Rewards that have a closed form, which they were held against.
     pub compared: usize,
-    /// Cells in which one of them is too far off to be chance, in their order.
+    /// Cells in which one of them is too far off to be chance, as [`disagrees`] has it, in their order.
     pub cells: Vec<i64>,
 }
 
@@ -173,14 +193,11 @@ impl Alarms {
         let values = column::<Float64Array>(batch, "value")?;
         self.rows += batch.num_rows();
         for row in 0..batch.num_rows() {
-            if metrics.value(row) != "z" || values.is_null(row) {
-                continue;
-            }
-            self.compared += 1;
-            let (cell, z) = (cells.value(row), values.value(row));
-            // A z that is no number is no comfort either.
-            if (z.is_nan() || z.abs() > ALARM) && self.cells.last() != Some(&cell) {
-                self.cells.push(cell);
+            match metrics.value(row) {
+                _ if values.is_null(row) => {}
+                EXPECTED => self.compared += 1,
+                DISAGREEMENTS if values.value(row) > 0.0 => self.cells.push(cells.value(row)),
+                _ => {}
             }
         }
         Ok(())

@@ -232,3 +232,33 @@ fn an_absurd_size_has_to_be_meant() {
     scratch.write("s.toml", &format!("name = \"s\"\n[grid]\nseed = [{numbers}]\nrounds = [{numbers}]\nk = [0]\n"));
     scratch.poq(&["sweep", "results/own", "s.toml", "--yes"], 2).says(&["cell 0", "`simulation.k`"]);
 }
+
+#[test]
+fn the_record_keeps_what_is_to_be_known_of_every_sweep() {
+    let scratch = scored();
+    // One of the evaluators is as if its model were missing.
+    scratch.edit("results/own/run.json", "\"skipped_models\": []", "\"skipped_models\": [\"tiny_nli\"]");
+    let latencies = ["m0=10", "m1=20", "m2=40", "tiny_bi=1", "tiny_cross=3"];
+    let latencies = latencies.iter().flat_map(|latency| ["--latency", latency]);
+    scratch.poq(&["profile", "results/own"].into_iter().chain(latencies).collect::<Vec<_>>(), 0);
+    scratch.write("one.toml", "name = \"one\"\n[grid]\nseed = [1, 2]\n");
+    scratch.write("two.toml", "name = \"two\"\n[simulation]\npool.evaluators = 5\n[grid]\nk = [3, 5]\n");
+    let warning = "sweep `one`: 3 evaluators per round were asked for, but 1 were skipped: K is 2";
+    scratch.poq(&["sweep", "results/own", "one.toml"], 0).says(&[warning]);
+    scratch.poq(&["sweep", "results/own", "two.toml"], 0);
+    let record = std::fs::read_to_string(scratch.path("results/own/run.json")).expect("read");
+    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    assert_eq!(record["stages"]["sweep"]["warnings"], serde_json::json!([warning]));
+    assert_eq!(record["stages"]["sweep"]["details"]["two"]["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_cell_that_wants_a_composite_is_told_why_there_is_none() {
+    let scratch = scored();
+    scratch.write("s.toml", "name = \"s\"\n[simulation]\nrounds = 100\n[grid]\nquality = [\"none\", \"composite\"]\n");
+    let sweep = ["sweep", "results/own", "s.toml"];
+    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` does not exist", "hint: `poq signals results/own`"]);
+    scratch.poq(&["signals", "results/own"], 0);
+    scratch.poq(&["profile", "results/own", "--latency", "m0=30"], 0);
+    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` was made with other settings", "hint: `poq signals"]);
+}

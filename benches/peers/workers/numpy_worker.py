@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from workers.serve import Pass, serve, versions
-from workers.simulation import Earned, Network, Played, millions, read_network, share, summarise
+from workers.simulation import Earned, Network, Played, millions, read_network, summarise
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -33,7 +33,7 @@ def load(options: dict) -> tuple[Pass, str]:
     method = {"counts": by_counts, "rewards": by_rewards}[options["method"]]
 
     def run(network: Network, chunk: int) -> Played:
-        rounds = share(network, options["divisor"])
+        rounds = min(network.rounds, options["most_rounds"] or network.rounds)
         return Played(rounds, method(Arrays.of(network), parts(rounds, chunk, network.seed, options), helpers))
 
     return run, versions("numpy")

@@ -112,6 +112,7 @@ fn verdict(verdict: Verdict, printed: bool) -> &'static str {
         Verdict::UnroundedOnly => "unrounded only",
         Verdict::Inconsistent => "inconsistent",
         Verdict::Unknown => "no latency",
+        Verdict::NotMinMax => "not min-max",
     }
 }
 

@@ -19,7 +19,7 @@ pub use closeness::EvaluatorNodes;
 pub use costs::{CostCheck, Verdict};
 pub use jobs::UniformDraw;
 pub use quality::{Crossing, InferenceNodes, Regression};
-pub use table::{Decimals, Interval, PaidNode, RewardTable};
+pub use table::{Decimals, Idle, IdleNode, Interval, PaidNode, RewardTable};
 
 use crate::settings::Simulation;
 use anyhow::{Result, ensure};
@@ -159,7 +159,7 @@ pub fn infer(table: &RewardTable) -> Result<Inferred> {
         inference: quality.map(|(nodes, _)| nodes),
         evaluators: closeness.map(|(nodes, _)| nodes),
         shared,
-        jobs: jobs::uniform_draw(&table.inference),
+        jobs: jobs::uniform_draw(&table.inference, table.idle.inference.len()),
         true_coefficients,
         notes: table.notes.clone(),
         not_reproducible: Vec::new(),
@@ -273,7 +273,7 @@ impl Bounded {
 
     /// Half a unit of the last printed decimal to either side; a cost also lies where its latencies allow.
     fn rounded(nodes: &[PaidNode], decimals: Decimals) -> Vec<Self> {
-        let consistent = costs::consistent_with_latencies(nodes, Some(decimals));
+        let consistent = costs::consistent_with_latencies(nodes, &[], Some(decimals));
         let bounded = |(node, consistent): (&PaidNode, Option<Interval>)| {
             let printed = Interval::around(node.cost, decimals.cost).at_least(0.0);
             let cost = consistent.and_then(|consistent| printed.common(consistent)).unwrap_or(printed);

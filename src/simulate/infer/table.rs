@@ -21,6 +21,24 @@ pub struct PaidNode {
     pub jobs: u64,
 }
 
+/// A node that never had a job: it has no reward, but it is one of those whose costs were scaled and who were drawn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IdleNode {
+    /// Node key.
+    pub node: String,
+    /// Mean latency per sample, in ms; none when nobody knows it.
+    pub latency_ms: Option<f64>,
+}
+
+/// Nodes without a job.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Idle {
+    /// Inference nodes.
+    pub inference: Vec<IdleNode>,
+    /// Evaluators.
+    pub evaluators: Vec<IdleNode>,
+}
+
 /// How many decimals a table was printed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decimals {
@@ -85,6 +103,8 @@ pub struct RewardTable {
     pub inference: Vec<PaidNode>,
     /// Evaluators that had a job.
     pub evaluators: Vec<PaidNode>,
+    /// Those that had none.
+    pub idle: Idle,
     /// Decimals it was printed with; none for full precision.
     pub decimals: Option<Decimals>,
     /// Largest K that a round may have had.
@@ -116,6 +136,7 @@ impl RewardTable {
             inference: of_type("inference").collect(),
             most_evaluators: evaluators.len(),
             evaluators,
+            idle: Idle::default(),
             decimals: Some(Decimals {
                 reward: paper::REWARD_DECIMALS,
                 cost: paper::COST_DECIMALS,
@@ -126,7 +147,7 @@ impl RewardTable {
         }
     }
 
-    /// The rewards of a run and what they were simulated with. Nodes that never had a job are left out and noted; a
+    /// The rewards of a run and what they were simulated with. Nodes that never had a job are set apart and noted; a
     /// number that cannot be one is an error that names node and column.
     pub fn of_rewards(run: &str, rewards: &[RewardRow], simulation: &Simulation) -> Result<Self> {
         if let Some(setting) = simulation.beyond_the_paper() {
@@ -135,19 +156,22 @@ impl RewardTable {
                  Equations 1 to 5 among honest nodes alone\nhint: simulate it without, or infer from another run"
             );
         }
-        let (mut inference, mut evaluators, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inference, mut evaluators, mut idle) = (Vec::new(), Vec::new(), Idle::default());
+        let mut notes = made_otherwise(simulation);
         for row in rewards {
-            let side = match row.node_type.as_str() {
-                "inference" => &mut inference,
-                "evaluator" => &mut evaluators,
+            let (side, idle) = match row.node_type.as_str() {
+                "inference" => (&mut inference, &mut idle.inference),
+                "evaluator" => (&mut evaluators, &mut idle.evaluators),
                 other => bail!(
                     "table `rewards`, node `{}`: `node_type` is `{other}`, neither `inference` nor `evaluator`",
                     row.node
                 ),
             };
-            match row.avg_reward {
-                Some(reward) => side.push(paid(row, reward).context("hint: `poq simulate` makes the table again")?),
-                None => notes.push(format!("{} node `{}` never had a job: it says nothing.", row.node_type, row.node)),
+            if let Some(reward) = row.avg_reward {
+                side.push(paid(row, reward).context("hint: `poq simulate` makes the table again")?);
+            } else {
+                idle.push(IdleNode { node: row.node.clone(), latency_ms: row.avg_latency_ms });
+                notes.push(format!("{} node `{}` never had a job: it says nothing.", row.node_type, row.node));
             }
         }
         let (_, k) = simulation.k.bounds();
@@ -157,9 +181,19 @@ impl RewardTable {
             most_evaluators: k.min(evaluators.len()),
             inference,
             evaluators,
+            idle,
             decimals: None,
             simulated_with: Some(simulation.clone()),
             notes,
+        })
+    }
+
+    /// Whether the costs of the inference nodes, and those of the evaluators, are the profile's: min-max of the latencies.
+    #[must_use]
+    pub fn costs_are_min_max(&self) -> (bool, bool) {
+        self.simulated_with.as_ref().map_or((true, true), |simulation| {
+            let of_profile = simulation.costs.are_those_of_the_profile();
+            (of_profile, of_profile && simulation.pool.is_none())
         })
     }
 
@@ -170,6 +204,22 @@ impl RewardTable {
         let rounds: u64 = self.inference.iter().map(|node| node.jobs).sum();
         rounds > 0 && self.evaluators.iter().all(|node| node.jobs == rounds)
     }
+}
+
+/// What made costs that latencies alone do not tell.
+fn made_otherwise(simulation: &Simulation) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !simulation.costs.are_those_of_the_profile() {
+        notes.push(
+            "Costs follow `simulation.costs`, not min-max of the latencies: they are not held against these.".into(),
+        );
+    } else if simulation.pool.is_some() {
+        notes.push(
+            "Synthetic evaluators cost what those cost that they are modelled on: they are not held against latencies."
+                .into(),
+        );
+    }
+    notes
 }
 
 fn paid(row: &RewardRow, reward: f64) -> Result<PaidNode> {

@@ -208,6 +208,47 @@ fn nodes_without_jobs_are_left_out_and_noted() {
     assert!(nobody.is_err_and(|error| error.to_string().contains("no node of the rewards of run `test`")));
 }
 
+/// A run whose profile is the latencies 1, 2 and 3 ms of either side, the last of which never had a job.
+fn with_idle_nodes(simulation: &Simulation) -> Inferred {
+    let timed = |node_type: &str, node: &str, reward: Option<f64>, cost: f64, latency: f64| RewardRow {
+        avg_latency_ms: Some(latency),
+        ..row(node_type, node, reward, cost, if reward.is_some() { 10 } else { 0 })
+    };
+    let rows: Vec<RewardRow> = ["inference", "evaluator"]
+        .into_iter()
+        .flat_map(|side| {
+            let node =
+                |i: u32, reward| timed(side, &format!("{side}{i}"), reward, f64::from(i) / 2.0, f64::from(i) + 1.0);
+            [node(0, Some(0.6)), node(1, Some(0.5)), node(2, None)]
+        })
+        .collect();
+    of_rows(&rows, simulation).expect("sound")
+}
+
+#[test]
+fn sound_costs_are_never_called_inconsistent() {
+    let verdicts = |inferred: &Inferred| inferred.costs.iter().map(|check| check.verdict).collect::<Vec<_>>();
+    let plain = with_idle_nodes(&Simulation::default());
+    assert_eq!(verdicts(&plain), [Verdict::Exact; 4]);
+    assert_eq!(plain.jobs.expect("three nodes").degrees, 2, "the idle node could have been drawn");
+    let mut scaled = Simulation::default();
+    scaled.costs.scale = crate::settings::mechanism::CostScale::Max;
+    let mut hardware = Simulation::default();
+    hardware.costs.hardware.insert("inference0".into(), 2.0);
+    let mut money = Simulation::default();
+    money.costs.basis = crate::settings::mechanism::CostBasis::Money;
+    for simulation in [scaled, hardware, money] {
+        let inferred = with_idle_nodes(&simulation);
+        assert_eq!(verdicts(&inferred), [Verdict::NotMinMax; 4]);
+        assert!(inferred.notes.iter().any(|note| note.contains("`simulation.costs`")), "{:?}", inferred.notes);
+        assert!(inferred.costs.iter().all(|check| check.from_latencies.is_none() && check.possible.is_none()));
+    }
+    let pool = Some(crate::settings::mechanism::Pool::default());
+    let pooled = with_idle_nodes(&Simulation { pool, ..Simulation::default() });
+    assert_eq!(verdicts(&pooled), [Verdict::Exact, Verdict::Exact, Verdict::NotMinMax, Verdict::NotMinMax]);
+    assert!(pooled.notes.iter().any(|note| note.contains("Synthetic evaluators")), "{:?}", pooled.notes);
+}
+
 #[test]
 fn rows_that_cannot_be_are_named() {
     for (row, part) in [
@@ -277,6 +318,7 @@ fn made_up() -> impl Strategy<Value = MadeUp> {
                 published: false,
                 inference: paid_models.collect(),
                 evaluators: paid_judges.collect(),
+                idle: Idle::default(),
                 decimals: None,
                 most_evaluators: k,
                 simulated_with: Some(Simulation {

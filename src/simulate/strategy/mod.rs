@@ -1,134 +1,17 @@
 //! What nodes do, honest or not: who attacks, what each evaluator reports and each inference node answers with, and what
 //! they declare their work to cost. A strategy has finitely many branches, so that a round has finitely many outcomes.
 
+mod attacks;
+mod behaviour;
+
+pub use attacks::NOISE_LEVELS;
+pub use behaviour::{Behaviour, Branch, HONEST, Report};
+
 use crate::settings::Simulation;
-use crate::settings::mechanism::{EvaluatorAttack, EvaluatorStrategy, InferenceStrategy};
+use crate::settings::mechanism::{EvaluatorStrategy, InferenceStrategy};
 use crate::simulate::network::Network;
-use crate::simulate::rng::Stream;
-use anyhow::{Result, bail, ensure};
-use statrs::distribution::{ContinuousCDF, Normal};
-
-/// Values that stand for a normal distribution wherever one is drawn from: means of 32 slices of equal probability,
-/// scaled to a variance of one. Finitely many, so that the closed form is exact.
-pub const NOISE_LEVELS: usize = 32;
-
-/// Label of nodes that do as they should.
-pub const HONEST: &str = "honest";
-
-/// What an evaluator reports, given the score s that it would report if it were honest.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Report {
-    /// s.
-    Honest,
-    /// s plus a number of points, cut to 0..10.
-    Shift(f64),
-    /// The same when the round's inference node is this one; s otherwise.
-    Favour(usize, f64),
-    /// Always the same, without looking.
-    Constant(f64),
-    /// The mean of what those report who look; this where nobody does.
-    Copy(f64),
-}
-
-impl Report {
-    /// What is reported about an answer of `model`. Copies are filled in by the round.
-    #[inline]
-    #[must_use]
-    pub fn of(self, honest: f64, model: usize) -> f64 {
-        match self {
-            Self::Shift(by) => (honest + by).clamp(0.0, 10.0),
-            Self::Favour(target, by) if target == model => (honest + by).clamp(0.0, 10.0),
-            Self::Honest | Self::Favour(..) => honest,
-            Self::Constant(score) | Self::Copy(score) => score,
-        }
-    }
-
-    /// Whether the evaluator runs its model for this.
-    #[must_use]
-    pub fn looks(self) -> bool {
-        !matches!(self, Self::Constant(_) | Self::Copy(_))
-    }
-}
-
-/// One thing that a node may do in a round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Branch<T> {
-    /// Its probability; those of all branches of a node add up to 1.
-    pub probability: f64,
-    /// What it does.
-    pub action: T,
-    /// Whether an audit catches it with a false cost.
-    pub caught: bool,
-}
-
-/// All that a node may do, and how it is drawn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Behaviour<T> {
-    /// `honest`, or its strategies joined by `+`.
-    pub label: String,
-    /// Its declared cost is this many times the true one.
-    pub declared: f64,
-    /// What it may do.
-    pub branches: Vec<Branch<T>>,
-    /// Probability of the branches up to and with each.
-    cumulative: Vec<f64>,
-}
-
-impl<T: Copy> Behaviour<T> {
-    fn new(action: T) -> Self {
-        let branches = vec![Branch { probability: 1.0, action, caught: false }];
-        Self { label: HONEST.to_owned(), declared: 1.0, branches, cumulative: vec![1.0] }
-    }
-
-    /// Whether it does as it should.
-    #[must_use]
-    pub fn is_honest(&self) -> bool {
-        self.label == HONEST
-    }
-
-    /// Draws a branch; takes no random number where there is only one.
-    #[inline]
-    pub fn draw(&self, stream: &mut Stream) -> usize {
-        if self.branches.len() == 1 {
-            return 0;
-        }
-        let at = stream.unit();
-        self.cumulative.partition_point(|&up_to| up_to <= at).min(self.branches.len() - 1)
-    }
-
-    fn adopt(&mut self, label: &str) {
-        self.label = if self.is_honest() { label.to_owned() } else { format!("{}+{label}", self.label) };
-    }
-
-    /// Replaces what is done by `branches` with a probability, and leaves it as it is otherwise.
-    fn mix(&mut self, probability: f64, branches: &[(f64, T)]) {
-        let kept = self.branches.iter().map(|branch| (branch.probability * (1.0 - probability), branch.action));
-        let new = branches.iter().map(|&(share, action)| (share * probability, action));
-        self.set(new.chain(kept).map(|(probability, action)| Branch { probability, action, caught: false }).collect());
-    }
-
-    /// Splits every branch into one that is audited and one that is not.
-    fn audit(&mut self, probability: f64) {
-        let split = self.branches.iter().flat_map(|&branch| {
-            let part = |caught, share| Branch { probability: branch.probability * share, caught, ..branch };
-            [part(true, probability), part(false, 1.0 - probability)]
-        });
-        self.set(split.collect());
-    }
-
-    fn set(&mut self, branches: Vec<Branch<T>>) {
-        self.branches = branches.into_iter().filter(|branch| branch.probability > 0.0).collect();
-        let mut total = 0.0;
-        self.cumulative = self
-            .branches
-            .iter()
-            .map(|branch| {
-                total += branch.probability;
-                total
-            })
-            .collect();
-    }
-}
+use anyhow::{Result, ensure};
+use attacks::{attackers, label, model_index, reports};
 
 /// What everybody does.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,99 +90,8 @@ impl Strategies {
     }
 }
 
-/// What the table of rewards calls it.
-fn label(attack: &EvaluatorAttack) -> &'static str {
-    match attack.strategy {
-        EvaluatorStrategy::Noise => "noise",
-        EvaluatorStrategy::Boost => "boost",
-        EvaluatorStrategy::Sabotage => "sabotage",
-        EvaluatorStrategy::Collude => "collude",
-        EvaluatorStrategy::Lazy => "lazy",
-        EvaluatorStrategy::Copycat => "copycat",
-        EvaluatorStrategy::Misreport => "misreport",
-    }
-}
-
-/// The false reports of a strategy, each with its share.
-fn reports(attack: &EvaluatorAttack, network: &Network, guess: f64, entry: &str) -> Result<Vec<(f64, Report)>> {
-    let by = attack.strength();
-    Ok(match attack.strategy {
-        EvaluatorStrategy::Noise => {
-            let share = 1.0 / NOISE_LEVELS as f64;
-            standard_normal_levels().into_iter().map(|level| (share, Report::Shift(by * level))).collect()
-        }
-        EvaluatorStrategy::Boost => vec![(1.0, Report::Shift(by))],
-        EvaluatorStrategy::Sabotage => vec![(1.0, Report::Shift(-by))],
-        EvaluatorStrategy::Collude => {
-            let target = attack.target.as_deref().unwrap_or_default();
-            vec![(1.0, Report::Favour(model_index(network, target, entry)?, by))]
-        }
-        EvaluatorStrategy::Copycat if !attack.commit_reveal.unwrap_or(false) => vec![(1.0, Report::Copy(guess))],
-        EvaluatorStrategy::Lazy | EvaluatorStrategy::Copycat => vec![(1.0, Report::Constant(guess))],
-        EvaluatorStrategy::Misreport => vec![(1.0, Report::Honest)],
-    })
-}
-
-/// Who follows an attack: those named, or so many drawn from those that still report honestly.
-fn attackers(
-    attack: &EvaluatorAttack,
-    network: &Network,
-    behaviours: &[Behaviour<Report>],
-    seed: u64,
-    number: usize,
-    entry: &str,
-) -> Result<Vec<usize>> {
-    let pool = network.evaluators.len();
-    let misreport = attack.strategy == EvaluatorStrategy::Misreport;
-    let is_free = |evaluator: usize| {
-        misreport
-            || behaviours[evaluator].branches[0].action == Report::Honest && behaviours[evaluator].branches.len() == 1
-    };
-    if let Some(names) = &attack.nodes {
-        let mut found = Vec::new();
-        for name in names {
-            let Some(evaluator) = network.evaluators.iter().position(|node| node.key == *name) else {
-                bail!(
-                    "{entry}: {}",
-                    unknown("evaluator", name, network.evaluators.iter().map(|node| node.key.as_str()))
-                )
-            };
-            ensure!(
-                is_free(evaluator) && !found.contains(&evaluator),
-                "{entry}: evaluator `{name}` has two ways to report"
-            );
-            found.push(evaluator);
-        }
-        return Ok(found);
-    }
-    let wanted = attack.count.unwrap_or_else(|| (attack.share.unwrap_or(0.0) * pool as f64).round() as usize);
-    let mut free: Vec<usize> = (0..pool).filter(|&evaluator| is_free(evaluator)).collect();
-    ensure!(
-        wanted <= free.len(),
-        "{entry}: {wanted} attackers are wanted, but the pool of {pool} evaluators has {} left: lower `share` or `count`, or \
-         make a larger pool with `simulation.pool`",
-        free.len()
-    );
-    // A stream of its own for every entry, so that attackers stay who they are when another entry changes.
-    let mut stream = Stream::of_block(seed, u32::MAX, number as u32);
-    for place in 0..wanted {
-        let other = place + stream.below(free.len() - place);
-        free.swap(place, other);
-    }
-    free.truncate(wanted);
-    Ok(free)
-}
-
-fn model_index(network: &Network, key: &str, entry: &str) -> Result<usize> {
-    match network.models.iter().position(|node| node.key == key) {
-        Some(index) => Ok(index),
-        None => {
-            bail!("{entry}: {}", unknown("inference node", key, network.models.iter().map(|node| node.key.as_str())))
-        }
-    }
-}
-
-pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// Says that there is no such node, and which one may have been meant.
+pub(in crate::simulate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     match crate::suggest::nearest(name, known.iter().copied()) {
         Some(near) => format!("there is no {kind} `{name}`; did you mean `{near}`?"),
@@ -307,22 +99,12 @@ pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'
     }
 }
 
-/// Means of [`NOISE_LEVELS`] slices of the standard normal distribution, each of the same probability, scaled to variance 1.
-fn standard_normal_levels() -> Vec<f64> {
-    let normal = Normal::standard();
-    let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
-    let edge = |i: usize| match i {
-        0 | NOISE_LEVELS => 0.0, // the density at infinity
-        _ => density(normal.inverse_cdf(i as f64 / NOISE_LEVELS as f64)),
-    };
-    let means: Vec<f64> = (0..NOISE_LEVELS).map(|i| (edge(i) - edge(i + 1)) * NOISE_LEVELS as f64).collect();
-    let variance = means.iter().map(|mean| mean * mean).sum::<f64>() / NOISE_LEVELS as f64;
-    means.iter().map(|mean| mean / variance.sqrt()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::attacks::standard_normal_levels;
     use super::*;
+    use crate::settings::mechanism::EvaluatorAttack;
+    use crate::simulate::rng::Stream;
     use crate::simulate::tests::random_network;
 
     fn attack(strategy: EvaluatorStrategy) -> EvaluatorAttack {
