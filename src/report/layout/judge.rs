@@ -98,13 +98,12 @@ fn slope(slope: Option<Slope>) -> String {
 }
 
 fn checks(rows: &[CheckSummary]) -> Table {
-    let headings = ["Check", "Judge", "n", "Failed", "Shift", "Equal", "Raised", "Pearson's r", "Kappa"];
-    let mut table = Table::new(2, headings);
+    let mut table = Table::new(1, ["Check", "n", "Failed", "Shift", "Equal", "Raised", "Pearson's r", "Kappa"]);
     for row in rows {
-        let name = if row.variant.is_empty() { row.check.clone() } else { format!("{}: {}", row.check, row.variant) };
+        let what = if row.check == "second" { &row.judge } else { &row.variant };
+        let name = if what.is_empty() { row.check.clone() } else { format!("{}: {what}", row.check) };
         table.row([
             name,
-            row.judge.clone(),
             count(row.n as u64),
             count(row.failed as u64),
             estimate(&row.shift, 2),
