@@ -222,7 +222,7 @@ impl Settings {
         self.generation.check()?;
         self.scoring.check()?;
         self.profile.check()?;
-        self.signals.check()?;
+        self.signals.check(&self.scoring.evaluators)?;
         self.simulation.check()
     }
 }
