@@ -6,7 +6,7 @@ use super::calibrate::{Calibration, Half};
 use super::composite::{PerDimension, renormalise};
 use super::dimensions::DIMENSIONS;
 use crate::statistics::agreement;
-use crate::statistics::bootstrap::{pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{Group, pearson_intervals, sums_by_task};
 use crate::store::rows::SignalAuditRow;
 use rayon::prelude::*;
 
@@ -108,7 +108,7 @@ pub fn audit(
             cells.extend(Split::EVERY.map(|split| (calibration, signal, split)));
         }
     }
-    // Intervals take nearly all of the time; each has a random stream of its own, so threads change nothing.
+    // Intervals take nearly all of the time; each draws its resamples anew from the same seed, so threads change nothing.
     let row = |(calibration, signal, split): (&Calibration, &Audited, Split)| {
         let mut rows = answers.of_type(calibration.task_type);
         rows.retain(|&row| split.holds(halves[row]));
@@ -116,7 +116,7 @@ pub fn audit(
             Kind::Dimension(place) => Some(place),
             Kind::Composite | Kind::Consensus | Kind::Evaluator => None,
         };
-        let found = correlate(answers, &rows, &signal.values, reference.values);
+        let found = correlate(answers, calibration.task_type, &rows, &signal.values, reference.values);
         SignalAuditRow {
             task_type: calibration.task_type.to_owned(),
             signal: signal.name.to_owned(),
@@ -147,14 +147,20 @@ struct Correlation {
     interval: Option<(f64, f64)>,
 }
 
-fn correlate(answers: &Answers, rows: &[usize], x: &[Option<f64>], y: &[Option<f64>]) -> Correlation {
+fn correlate(
+    answers: &Answers,
+    task_type: &str,
+    rows: &[usize],
+    x: &[Option<f64>],
+    y: &[Option<f64>],
+) -> Correlation {
     let pick = |values: &[Option<f64>]| rows.iter().map(|&row| values[row]).collect::<Vec<_>>();
     let (x, y) = (pick(x), pick(y));
     let tasks: Vec<&str> = rows.iter().map(|&row| answers.rows[row].task.task_id.as_str()).collect();
     let found = agreement(&x, &y);
     let sums = sums_by_task(&tasks, &x, &y);
     let records = sums.len();
-    let interval = found.pearson.and_then(|_| pearson_intervals(&[sums]).groups[0]);
+    let interval = found.pearson.and_then(|_| pearson_intervals(&[Group { name: task_type, tasks: sums }]).groups[0]);
     Correlation { n: found.n, records, pearson: found.pearson, spearman: found.spearman, interval }
 }
 

@@ -7,7 +7,7 @@
 use super::answers::Answers;
 use super::audit::Reference;
 use crate::settings::{Cascade, Verdict};
-use crate::statistics::bootstrap::{Intervals, Sums, pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{self, Intervals, pearson_intervals, sums_by_task};
 use crate::statistics::{agreement, mean};
 use crate::store::rows::CascadeRow;
 use rayon::prelude::*;
@@ -174,7 +174,7 @@ impl Sweep<'_> {
         let scores: Vec<Vec<f64>> = said.iter().map(|said| said.iter().map(|s| s.score).collect()).collect();
         let qualities: Vec<Quality> =
             self.groups.iter().zip(&scores).map(|(group, scores)| Quality::of(group, scores)).collect();
-        let sums: Vec<Vec<Sums>> = self.groups.iter().zip(&scores).map(|(group, scores)| sums(group, scores)).collect();
+        let sums: Vec<_> = self.groups.iter().zip(&scores).map(|(group, scores)| sums(group, scores)).collect();
         let Intervals { groups: intervals, mean: mean_interval } = pearson_intervals(&sums);
 
         let mut rows = Vec::new();
@@ -244,9 +244,9 @@ impl Sweep<'_> {
     }
 }
 
-fn sums(group: &Group, scores: &[f64]) -> Vec<Sums> {
+fn sums<'a>(group: &Group<'a>, scores: &[f64]) -> bootstrap::Group<'a> {
     let scores: Vec<_> = scores.iter().copied().map(Some).collect();
-    sums_by_task(&group.tasks, &scores, &group.reference)
+    bootstrap::Group { name: group.task_type, tasks: sums_by_task(&group.tasks, &scores, &group.reference) }
 }
 
 fn with_quality(
