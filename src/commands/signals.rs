@@ -11,7 +11,7 @@ use crate::model::registry::{Against, Architecture, Role};
 use crate::signals::{self, Composite, Evaluator, Inputs};
 use crate::store::rows::SignalRow;
 use crate::store::run_record::StageRecord;
-use crate::store::stream::Reader;
+use crate::store::stream::{Reader, Writer};
 use crate::store::table;
 use anyhow::{Result, bail};
 use std::collections::HashMap;
@@ -58,20 +58,24 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         let (tasks, generations) = (tasks::read(run)?, generate::read(run)?);
         let (scores, profile) = (score::read(run)?, profile::read(run)?);
         let evaluators = evaluators(context, run)?;
-        let outcome = signals::build(&Inputs {
+        let inputs = Inputs {
             tasks: &tasks,
             generations: &generations,
             scores: &scores,
             profile: &profile,
             evaluators: &evaluators,
             settings: &run.record.settings.signals,
-        })?;
+        };
+        let outcome = signals::build(&inputs, &context.quit)?;
+        context.check_quit()?;
         table::write(&run.dir.table(OTHERS[0]), &outcome.audit, &stamp)?;
         table::write(&run.dir.table(OTHERS[1]), &outcome.cascade, &stamp)?;
-        table::write(&run.dir.table(STAGE), &outcome.signals, &stamp)?;
-        let rows = outcome.signals.len();
+        let mut writer = Writer::create(&run.dir.table(STAGE))?;
+        outcome.signals.rows().try_for_each(|row| writer.push(row))?;
+        writer.finish(&stamp)?;
+        let rows = outcome.signals.count();
         let details = [
-            ("missing_values".to_owned(), outcome.signals.iter().filter(|row| row.value.is_none()).count().into()),
+            ("missing_values".to_owned(), outcome.signals.missing().into()),
             ("audit_rows".to_owned(), outcome.audit.len().into()),
             ("cascade_rows".to_owned(), outcome.cascade.len().into()),
         ];

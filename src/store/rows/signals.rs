@@ -36,7 +36,9 @@ pub struct SignalAuditRow {
     pub source: String,
     /// The reference quality it is held against: `f1` or `exact_match`.
     pub reference: String,
-    /// Records looked at: `fit` (the half that chose what is kept), `held_out` (the other half) or `all`.
+    /// Records looked at: `fit` (the half that chose what is kept), `held_out` (the other half) or `all`. Under `all`,
+    /// signals with the model prior in them are compared within each half: values and reference less the means of the
+    /// half. For each half's prior is the mean of the other half, which over both would pull r down by itself.
     pub split: String,
     /// Answers that have both the signal and the reference.
     pub n: i64,
@@ -44,7 +46,8 @@ pub struct SignalAuditRow {
     pub records: i64,
     /// Pearson's r; null for fewer than three answers or a constant column.
     pub pearson: Option<f64>,
-    /// Lower end of its 95 % interval, by resampling records; null for fewer than ten of them.
+    /// Lower end of its 95 % interval, by resampling records; null for fewer than ten of them, where `pearson` is, and where
+    /// r is not defined in 95 % of the resamples.
     pub ci_low: Option<f64>,
     /// Upper end of the interval.
     pub ci_high: Option<f64>,
