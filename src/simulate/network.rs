@@ -138,6 +138,29 @@ impl Network {
         };
         self.signals.push((signal, (0..self.table.cells()).map(of_cell).collect()));
     }
+
+    /// A quality signal by cell, where it is known.
+    #[must_use]
+    pub fn signal(&self, signal: Composite) -> Option<&[f64]> {
+        self.signals.iter().find(|(known, _)| *known == signal).map(|(_, quality)| quality.as_slice())
+    }
+
+    /// Answers that have a score and no value of this signal, and answers that have a score.
+    #[must_use]
+    pub fn without_signal(&self, quality: &[f64]) -> (usize, usize) {
+        let has_score = |cell: &usize| (0..self.table.evaluators()).any(|m| !self.table.score(*cell, m).is_nan());
+        let scored = (0..self.table.cells()).filter(has_score);
+        scored.fold((0, 0), |(without, all), cell| (without + usize::from(quality[cell].is_nan()), all + 1))
+    }
+
+    /// What to know of a signal that some answers lack.
+    #[must_use]
+    pub fn signal_warning(&self, signal: Composite) -> Option<String> {
+        let (without, all) = self.without_signal(self.signal(signal)?);
+        let text =
+            || format!("`{}` is null for {without} of {all} answers; they are paid by the consensus", signal.name());
+        (without > 0).then(text)
+    }
 }
 
 /// Nodes of one type, each from its first row.
