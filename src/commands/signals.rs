@@ -9,7 +9,7 @@ use crate::cli::SignalsArguments;
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Against, Architecture, Role};
 use crate::signals::{self, Composite, Evaluator, Inputs};
-use crate::store::rows::SignalRow;
+use crate::store::rows::{SignalRow, SignalValue};
 use crate::store::run_record::StageRecord;
 use crate::store::stream::{Reader, Writer};
 use crate::store::table;
@@ -115,24 +115,30 @@ fn evaluators(context: &Context, run: &Run) -> Result<Vec<Evaluator>> {
     run.scorers().into_iter().map(evaluator).collect()
 }
 
-/// A composite of a run as its quality: Q in [0, 1] by task and node key of the inference node. An answer for which it
-/// could not be computed is absent. Refuses a table that the run's settings and tables would not make now.
-pub fn read_quality(run: &Run, composite: Composite) -> Result<HashMap<(String, String), f64>> {
+/// Q in [0, 1] by task and node key of the inference node.
+pub type Quality = HashMap<(String, String), f64>;
+
+/// Composites of a run as its quality, in the order in which they are asked for. An answer for which one could not be
+/// computed is absent. Refuses a table that the run's settings and tables would not make now; where nothing is asked for,
+/// no table is looked at.
+pub fn read_quality(run: &Run, composites: &[Composite]) -> Result<Vec<Quality>> {
+    let Some(first) = composites.first() else { return Ok(Vec::new()) };
     let (path, root) = (run.dir.table(STAGE), run.dir.root().display());
     if !path.exists() {
         bail!(
             "`{}` does not exist: `{}` is one of its signals\nhint: `poq signals {root}` makes it",
             path.display(),
-            composite.name()
+            first.name()
         );
     }
     lineage::check(run, [path.clone()], &lineage::of_signals(run)?, STAGE)?;
-    let mut quality = HashMap::new();
-    for row in Reader::<SignalRow>::open(&path)? {
+    let mut qualities = vec![Quality::new(); composites.len()];
+    for row in Reader::<SignalValue>::open(&path)? {
         let row = row?;
-        if let (true, Some(value)) = (row.signal == composite.name(), row.value) {
-            quality.insert((row.task_id, row.model), value);
+        let place = composites.iter().position(|composite| composite.name() == row.signal);
+        if let (Some(place), Some(value)) = (place, row.value) {
+            qualities[place].insert((row.task_id, row.model), value);
         }
     }
-    Ok(quality)
+    Ok(qualities)
 }

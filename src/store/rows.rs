@@ -5,7 +5,7 @@
 
 mod signals;
 
-pub use signals::{CascadeRow, SignalAuditRow, SignalRow};
+pub use signals::{CascadeRow, SignalAuditRow, SignalRow, SignalValue};
 
 use serde::{Deserialize, Serialize};
 

@@ -23,6 +23,19 @@ pub struct SignalRow {
     pub error: Option<String>,
 }
 
+/// `signals`, and of it what a quality is read from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignalValue {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node that answered.
+    pub model: String,
+    /// Name of the signal.
+    pub signal: String,
+    /// The signal in [0, 1]; null where it could not be computed.
+    pub value: Option<f64>,
+}
+
 /// `signal_audit`: how one signal follows the reference quality on the answers to one type of task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalAuditRow {
@@ -119,6 +132,10 @@ pub struct CascadeRow {
 }
 
 impl Row for SignalRow {
+    const TABLE: &'static str = "signals";
+}
+
+impl Row for SignalValue {
     const TABLE: &'static str = "signals";
 }
 
