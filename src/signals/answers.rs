@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An answer beside its task.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// What was asked.
     pub task: &'a TaskRow,
@@ -32,7 +32,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The answers by task and model, with the scores beside them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Answers<'a> {
     /// Sorted by task id, then by model.
     pub rows: Vec<Answer<'a>>,

@@ -174,7 +174,7 @@ fn calibration_does_not_look_at_the_held_out_half() {
         row.normalized = row.normalized.map(|f1| 10.0 - f1);
     }
     let other = turned.outcome();
-    assert_eq!(outcome.signals, other.signals, "the F1 of a held-out record is in no signal");
+    assert!(outcome.signals == other.signals, "the F1 of a held-out record is in no signal");
     for task_type in ["qa", "summarization"] {
         assert_eq!(calibrated_weights(&outcome, task_type), calibrated_weights(&other, task_type));
         let r = |outcome: &Outcome| {
@@ -337,7 +337,7 @@ proptest! {
         shuffle(&mut shuffled.scores, |i| key(i, 3));
         shuffle(&mut shuffled.profile, |i| key(i, 4));
         prop_assert!(straight.generations != shuffled.generations && straight.scores != shuffled.scores);
-        prop_assert_eq!(straight.outcome(), shuffled.outcome());
+        prop_assert!(straight.outcome() == shuffled.outcome());
     }
 }
 
