@@ -33,7 +33,7 @@ impl ScorerColumn<'_> {
         self.rows.iter().map(|row| finite((*row)?.raw)).collect()
     }
 
-    /// Whether this is an M node rather than a reference measure.
+    /// Whether this is an evaluator, paid or not, rather than a reference measure.
     #[must_use]
     pub fn is_evaluator(&self) -> bool {
         self.name != F1 && self.name != EXACT_MATCH
@@ -104,7 +104,7 @@ impl<'a> Joined<'a> {
         self.scorers.iter().find(|column| column.name == name)
     }
 
-    /// The M nodes, in order of first appearance.
+    /// The evaluators, those that are not paid among them, in order of first appearance.
     pub fn evaluators(&self) -> impl Iterator<Item = &ScorerColumn<'a>> {
         self.scorers.iter().filter(|column| column.is_evaluator())
     }

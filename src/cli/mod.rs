@@ -286,10 +286,10 @@ pub struct SignalsArguments {
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
     pub cascade: Vec<String>,
     /// Distances from the middle, in points of 0 to 10, below which a score is in doubt
-    #[arg(long = "threshold", value_name = "POINTS,…", value_delimiter = ',')]
+    #[arg(long = "threshold", value_name = "POINTS,…", value_delimiter = ',', allow_negative_numbers = true)]
     pub thresholds: Vec<f64>,
     /// Score that a decision turns on
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
     pub middle: Option<f64>,
     /// Score of several evaluators: their mean, or that of the last one
     #[arg(long, value_enum)]

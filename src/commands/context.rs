@@ -2,7 +2,7 @@
 
 use super::open_run::Run;
 use crate::cli::Global;
-use crate::executor::{Interrupted, Quit};
+use crate::executor::Quit;
 use crate::model::manifest::Exported;
 use crate::model::registry::{Model, Registry};
 use crate::model::runtime;
@@ -70,7 +70,7 @@ impl Context {
 
     /// An error if Ctrl-C was pressed.
     pub fn check_quit(&self) -> Result<()> {
-        if self.quit.requested() { Err(Interrupted.into()) } else { Ok(()) }
+        Ok(self.quit.check()?)
     }
 }
 

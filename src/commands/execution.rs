@@ -5,7 +5,6 @@ use super::bench_cell::run_cell;
 use super::context::Context;
 use crate::bench::batches::batches;
 use crate::bench::calibration::Calibration;
-use crate::bench::row::median;
 use crate::bench::{CellRequest, Grid, grid};
 use crate::executor::Interrupted;
 use crate::model::provider::{Precision, Provider};
@@ -13,6 +12,7 @@ use crate::model::registry::Model;
 use crate::profile::machine;
 use crate::score::Execution;
 use crate::settings::Scoring;
+use crate::statistics::median;
 use anyhow::{Context as _, Result};
 
 /// Sessions of one evaluator at most: its weights are in memory once per session.
@@ -74,7 +74,7 @@ fn calibrate(context: &Context, model: &Model, provider: Provider, precision: Pr
         let request = CellRequest { model: model.files_key().to_owned(), execution, pairs, seed: 42, repeats: 2 };
         match run_cell(context, &request) {
             Ok(result) => {
-                let speed = result.tokens as f64 / median(&result.seconds);
+                let speed = median(&result.seconds).map_or(0.0, |seconds| result.tokens as f64 / seconds);
                 if best.is_none_or(|(_, fastest)| speed > fastest) {
                     best = Some((execution, speed));
                 }

@@ -105,8 +105,9 @@ pub fn of_rewards(run: &Run) -> Result<String> {
     Ok(with_groups(fingerprint, &run.dir.scores(), run.evaluators())?.finish())
 }
 
-/// What the table of a sweep was made from, beside its settings: everything a network is read from.
-pub fn of_network(run: &Run) -> Result<String> {
+/// What the table of a sweep was made from, beside its settings: everything a network is read from, quality signals only where
+/// a cell pays for one.
+pub fn of_network(run: &Run, with_signals: bool) -> Result<String> {
     let fingerprint = Fingerprint::new("network")
         .value("version", &simulate::VERSION)?
         .text("tasks", &fingerprint_of(&run.dir.table("tasks"))?)
@@ -114,8 +115,9 @@ pub fn of_network(run: &Run) -> Result<String> {
         .text("profile", &of_profile(run)?)
         .file("profile.parquet", &run.dir.table("profile"))?
         // What consensus is held against beside F1, where a judge was asked.
-        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
-        .file("signals.parquet", &run.dir.table("signals"))?;
+        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
+    let fingerprint =
+        if with_signals { fingerprint.file("signals.parquet", &run.dir.table("signals"))? } else { fingerprint };
     Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.evaluators()))?.finish())
 }
 

@@ -9,9 +9,9 @@ use crate::cli::SignalsArguments;
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Against, Architecture, Role};
 use crate::signals::{self, Composite, Evaluator, Inputs};
-use crate::store::rows::SignalRow;
+use crate::store::rows::{SignalRow, SignalValue};
 use crate::store::run_record::StageRecord;
-use crate::store::stream::Reader;
+use crate::store::stream::{Reader, Writer};
 use crate::store::table;
 use anyhow::{Result, bail};
 use std::collections::HashMap;
@@ -58,20 +58,24 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         let (tasks, generations) = (tasks::read(run)?, generate::read(run)?);
         let (scores, profile) = (score::read(run)?, profile::read(run)?);
         let evaluators = evaluators(context, run)?;
-        let outcome = signals::build(&Inputs {
+        let inputs = Inputs {
             tasks: &tasks,
             generations: &generations,
             scores: &scores,
             profile: &profile,
             evaluators: &evaluators,
             settings: &run.record.settings.signals,
-        })?;
+        };
+        let outcome = signals::build(&inputs, &context.quit)?;
+        context.check_quit()?;
         table::write(&run.dir.table(OTHERS[0]), &outcome.audit, &stamp)?;
         table::write(&run.dir.table(OTHERS[1]), &outcome.cascade, &stamp)?;
-        table::write(&run.dir.table(STAGE), &outcome.signals, &stamp)?;
-        let rows = outcome.signals.len();
+        let mut writer = Writer::create(&run.dir.table(STAGE))?;
+        outcome.signals.rows().try_for_each(|row| writer.push(row))?;
+        writer.finish(&stamp)?;
+        let rows = outcome.signals.count();
         let details = [
-            ("missing_values".to_owned(), outcome.signals.iter().filter(|row| row.value.is_none()).count().into()),
+            ("missing_values".to_owned(), outcome.signals.missing().into()),
             ("audit_rows".to_owned(), outcome.audit.len().into()),
             ("cascade_rows".to_owned(), outcome.cascade.len().into()),
         ];
@@ -111,24 +115,30 @@ fn evaluators(context: &Context, run: &Run) -> Result<Vec<Evaluator>> {
     run.scorers().into_iter().map(evaluator).collect()
 }
 
-/// A composite of a run as its quality: Q in [0, 1] by task and node key of the inference node. An answer for which it
-/// could not be computed is absent. Refuses a table that the run's settings and tables would not make now.
-pub fn read_quality(run: &Run, composite: Composite) -> Result<HashMap<(String, String), f64>> {
+/// Q in [0, 1] by task and node key of the inference node.
+pub type Quality = HashMap<(String, String), f64>;
+
+/// Composites of a run as its quality, in the order in which they are asked for. An answer for which one could not be
+/// computed is absent. Refuses a table that the run's settings and tables would not make now; where nothing is asked for,
+/// no table is looked at.
+pub fn read_quality(run: &Run, composites: &[Composite]) -> Result<Vec<Quality>> {
+    let Some(first) = composites.first() else { return Ok(Vec::new()) };
     let (path, root) = (run.dir.table(STAGE), run.dir.root().display());
     if !path.exists() {
         bail!(
             "`{}` does not exist: `{}` is one of its signals\nhint: `poq signals {root}` makes it",
             path.display(),
-            composite.name()
+            first.name()
         );
     }
     lineage::check(run, [path.clone()], &lineage::of_signals(run)?, STAGE)?;
-    let mut quality = HashMap::new();
-    for row in Reader::<SignalRow>::open(&path)? {
+    let mut qualities = vec![Quality::new(); composites.len()];
+    for row in Reader::<SignalValue>::open(&path)? {
         let row = row?;
-        if let (true, Some(value)) = (row.signal == composite.name(), row.value) {
-            quality.insert((row.task_id, row.model), value);
+        let place = composites.iter().position(|composite| composite.name() == row.signal);
+        if let (Some(place), Some(value)) = (place, row.value) {
+            qualities[place].insert((row.task_id, row.model), value);
         }
     }
-    Ok(quality)
+    Ok(qualities)
 }

@@ -70,7 +70,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
             let rows = table::read::<RewardRow>(&rewards_path)?.len();
             return Ok(StageRecord { rows, computed_rows: 0, ..previous });
         }
-        let network = network(run)?;
+        let network = network(run, settings.quality.as_slice())?;
         let hint = || format!("hint: `poq simulate {} --help` lists what can be set", run.dir.root().display());
         let outcome = watched(context, &network, &settings).with_context(hint);
         context.check_quit()?;
@@ -93,21 +93,15 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
     })
 }
 
-/// The network that the run's tables describe, evaluators that take no part left out.
-pub fn network(run: &Run) -> Result<Network> {
+/// The network that the run's tables describe, evaluators that take no part left out, with the quality signals that inference
+/// nodes are to be paid for.
+pub fn network(run: &Run, qualities: &[Composite]) -> Result<Network> {
     let scores = paid(run, score::read(run)?);
     let tables = Tables { scores: &scores, profile: &profile::read(run)?, tasks: &tasks::read(run)? };
     let mut network = Network::from_rows(tables)?;
     network.add_judge(&judge::read(run)?.0);
-    for signal in [Composite::Default, Composite::Calibrated] {
-        // One that is asked for has to be there; others are taken along for sweeps that ask for them.
-        let asked = run.record.settings.simulation.quality == Some(signal);
-        match signals::read_quality(run, signal) {
-            Ok(quality) => network.add_signal(signal, &quality),
-            Err(error) if asked => return Err(error),
-            // Whoever asks for it all the same is told why it is not there.
-            Err(error) => network.refuse_signal(signal, &error),
-        }
+    for (signal, quality) in qualities.iter().zip(signals::read_quality(run, qualities)?) {
+        network.add_signal(*signal, &quality);
     }
     Ok(network)
 }

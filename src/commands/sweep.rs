@@ -10,18 +10,18 @@ use crate::cli::SweepArguments;
 use crate::exit_code::ExitCode;
 use crate::output::Progress;
 use crate::report::format::count;
+use crate::signals::Composite;
 use crate::simulate::Watch;
 use crate::simulate::network::Network;
 use crate::store::Fingerprint;
 use crate::store::batches::{self, Parts};
 use crate::store::run_record::StageRecord;
-use crate::store::table::{self, Stamp};
+use crate::store::table;
 use crate::sweep::{self, Alarms, Simulated, Size, Sweep, SweepFile};
 use anyhow::{Context as _, Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Mutex;
 
 /// Cells beyond which a sweep has to be meant: hours of work, and a table of some ten million rows.
@@ -67,7 +67,8 @@ pub fn command(context: &Context, arguments: &SweepArguments) -> Result<ExitCode
     let fingerprints = sweep.fingerprints().with_context(refused)?;
     let mut summary = None;
     run.stage(context, "sweep", |run| {
-        let work = Work { context, name: &file.name, sweep: &sweep, fingerprints };
+        let work =
+            Work { context, name: &file.name, sweep: &sweep, fingerprints, qualities: sweep::qualities(&sweep)? };
         let (record, told) = work.finish(run)?;
         summary = Some(told);
         Ok(record)
@@ -97,23 +98,29 @@ struct Work<'w> {
     sweep: &'w Sweep,
     /// What each chunk of cells is made from.
     fingerprints: Vec<String>,
+    /// The quality signals that cells pay for.
+    qualities: Vec<Composite>,
 }
 
 impl Work<'_> {
     fn finish(self, run: &Run) -> Result<(StageRecord, Summary)> {
-        let inputs = lineage::of_network(run)?;
+        let inputs = lineage::of_network(run, !self.qualities.is_empty())?;
         let of_all = |all: Fingerprint, chunk: &String| all.text("cells", chunk);
         let whole = self.fingerprints.iter().fold(Fingerprint::new("sweep"), of_all).finish();
         let stamp = lineage::stamp(run, whole, inputs.clone());
         let (path, directory) = (run.dir.sweep(self.name), run.dir.sweep_parts(self.name));
         let there = table::stamp(&path)?.as_ref() == Some(&stamp);
-        let simulated_cells = if there {
+        let (mut simulated_cells, mut told) = (0, Vec::new());
+        if there {
             batches::remove(&directory)?;
-            0
         } else {
+            let network = self.network(run)?;
+            told.extend(self.qualities.iter().filter_map(|signal| network.signal_warning(*signal)));
             let of_chunk = |chunk: &String| lineage::stamp(run, chunk.clone(), inputs.clone());
-            self.compute(run, &path, &directory, &stamp, self.fingerprints.iter().map(of_chunk).collect())?
-        };
+            let mut parts = Parts::open(&directory, self.fingerprints.iter().map(of_chunk).collect())?;
+            simulated_cells = self.compute(run, &network, &mut parts)?;
+            parts.join(&path, sweep::TABLE, &stamp)?;
+        }
         let mut alarms = Alarms::default();
         batches::for_each(&path, &Alarms::COLUMNS, |batch| alarms.see(batch))?;
         let Size { cells, rounds } = self.sweep.size();
@@ -129,7 +136,7 @@ impl Work<'_> {
             cells_far_off: alarms.cells,
             warnings: Vec::new(),
         };
-        summary.warnings = reduced.into_iter().chain(summary.alarm()).collect();
+        summary.warnings = reduced.into_iter().chain(told).chain(summary.alarm()).collect();
         let mut details = run.record.stages.get("sweep").map(|stage| stage.details.clone()).unwrap_or_default();
         details.insert(self.name.to_owned(), serde_json::to_value(&summary)?);
         let record = StageRecord {
@@ -142,15 +149,19 @@ impl Work<'_> {
         Ok((record, summary))
     }
 
-    /// Simulates the chunks that are missing and makes the table of all of them; returns how many cells it simulated.
-    fn compute(&self, run: &Run, path: &Path, directory: &Path, stamp: &Stamp, parts: Vec<Stamp>) -> Result<usize> {
-        let network = simulate::network(run)?;
+    /// What the cells are simulated over, once every cell has been held against it.
+    fn network(&self, run: &Run) -> Result<Network> {
+        let network = simulate::network(run, &self.qualities)?;
         let stopped = || self.context.quit.requested();
         let watch = Watch { stopped: &stopped, ..Watch::NOBODY };
         let checked = sweep::check(self.sweep, &network, watch);
         self.context.check_quit()?;
         checked.with_context(|| format!("sweep `{}`", self.name))?;
-        let mut parts = Parts::open(directory, parts)?;
+        Ok(network)
+    }
+
+    /// Simulates the chunks that are missing; returns how many cells those are.
+    fn compute(&self, run: &Run, network: &Network, parts: &mut Parts) -> Result<usize> {
         let chunks = self.sweep.chunks();
         let missing: Vec<usize> = (0..chunks.len()).filter(|&chunk| !parts.is_finished(chunk)).collect();
         let cells: usize = missing.iter().map(|&chunk| chunks[chunk].len()).sum();
@@ -163,7 +174,7 @@ impl Work<'_> {
         let progress = Mutex::new(self.context.printer.progress_of(&label, cells, "cells"));
         for chunk in missing {
             self.context.check_quit()?;
-            let simulated = self.simulate(&network, chunks[chunk].clone(), &progress);
+            let simulated = self.simulate(network, chunks[chunk].clone(), &progress);
             // Once asked to stop, cells come back early.
             self.context.check_quit()?;
             let simulated = simulated?;
@@ -172,7 +183,6 @@ impl Work<'_> {
         if let Ok(progress) = progress.into_inner() {
             progress.finish();
         }
-        parts.join(path, sweep::TABLE, stamp)?;
         Ok(cells)
     }
 

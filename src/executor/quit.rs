@@ -26,6 +26,11 @@ impl Quit {
         self.0.swap(true, Ordering::Relaxed)
     }
 
+    /// An error if a stop was asked for.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.requested() { Err(Interrupted) } else { Ok(()) }
+    }
+
     /// Whether a stop was asked for.
     #[must_use]
     pub fn requested(&self) -> bool {

@@ -2,7 +2,7 @@
 //! 5.1), with the sizes and intervals that the paper leaves out. Rows of all LLMs are pooled, as in the paper.
 
 use crate::join::{F1, Joined, ScorerColumn};
-use crate::statistics::bootstrap::{pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{Group, pearson_intervals, sums_by_task};
 use crate::statistics::{Estimate, agreement, fisher_z_mean};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ fn correlate(
             pearson: Estimate { value: found.pearson, ci_low: None, ci_high: None, n: found.n },
             spearman: found.spearman,
         });
-        groups.push(sums_by_task(&tasks, &x, &y));
+        groups.push(Group { name: task_type, tasks: sums_by_task(&tasks, &x, &y) });
     }
 
     let intervals = pearson_intervals(&groups);

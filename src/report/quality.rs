@@ -71,7 +71,7 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
 
     let f1_by_task = joined.scorer(F1).map_or_else(|| vec![Estimate::default(); task_types.len()], means);
     let f1 = Estimate::average(&f1_by_task);
-    let exact_match = joined.scorer(EXACT_MATCH).and_then(|scorer| mean(&present(&scorer.raw(), &of_type("qa"))));
+    let exact_match = joined.scorer(EXACT_MATCH).and_then(|scorer| mean(present(&scorer.raw(), &of_type("qa"))));
     let profile = inputs.profile_of("inference", model);
     let latency_ms = profile.and_then(|row| row.latency_ms_mean);
     let answered: Vec<_> = rows.iter().map(|row| &joined.generations[*row]).filter(|row| !is_failed(row)).collect();

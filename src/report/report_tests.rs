@@ -302,6 +302,22 @@ fn one_task_type_and_one_node_are_pointed_out() {
 }
 
 #[test]
+fn only_paid_evaluators_are_drawn() {
+    let mut run = small_run();
+    run.settings.scoring.evaluators.retain(|key| key != "flat");
+    run.settings.scoring.unpaid_evaluators.push("flat".into());
+    let lost = |row: &ScoreRow| row.task_id == "qa_3" && row.model == "slow" && row.scorer != "f1";
+    run.scores.retain(|row| !lost(row));
+    let warnings = run.report().warnings;
+    let of = |evaluator: &str| {
+        let text = format!("`{evaluator}` has no score for 1 of 48 answers");
+        &warnings.iter().find(|warning| warning.text.starts_with(&text)).expect("is warned of").text
+    };
+    assert!(of("follower").ends_with("; rounds that draw it for one of them go on without it."));
+    assert!(of("flat").ends_with(" answers."));
+}
+
+#[test]
 fn long_node_keys_and_many_of_them_stay_within_the_width() {
     let mut run = small_run();
     let long = |name: &str| format!("{name}_with_a_very_long_node_key");

@@ -66,11 +66,9 @@ fn scores(inputs: &Inputs, joined: &Joined, task_types: &[&str], warn: &mut impl
         let raw = evaluator.raw();
         let absent = answered.iter().filter(|row| raw[**row].is_none()).count();
         if absent > 0 {
-            let text = format!(
-                "`{}` has no score for {absent} of {} answers; rounds that draw it for one of them go on without it.",
-                evaluator.name,
-                answered.len()
-            );
+            let paid = inputs.settings.scoring.evaluators.iter().any(|key| key == evaluator.name);
+            let rounds = if paid { "; rounds that draw it for one of them go on without it" } else { "" };
+            let text = format!("`{}` has no score for {absent} of {} answers{rounds}.", evaluator.name, answered.len());
             warn("missing_scores", text);
         }
         for task_type in task_types {

@@ -2,6 +2,7 @@
 //!
 //! A group is fitted first and applied afterwards, row by row, so that the table itself need not be in memory.
 
+use crate::statistics::quantile;
 use serde::{Deserialize, Serialize};
 
 /// The top of the scale of `normalized`.
@@ -85,7 +86,10 @@ impl Fit {
         let Self { method, count, min, max, mut values } = self;
         values.sort_unstable_by(f64::total_cmp);
         let (low, high) = match method {
-            Method::Clipped => (quantile(&values, CLIPPED_SHARE), quantile(&values, 1.0 - CLIPPED_SHARE)),
+            Method::Clipped => {
+                let end = |share| quantile(&values, share).unwrap_or(0.0);
+                (end(CLIPPED_SHARE), end(1.0 - CLIPPED_SHARE))
+            }
             Method::MinMax | Method::Rank => (min, max),
         };
         if method != Method::Rank {
@@ -134,15 +138,6 @@ fn share(score: f64, low: f64, high: f64) -> f64 {
     if span.is_finite() { (score - low) / span } else { (score / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) }
 }
 
-/// Quantile of sorted values, linear between neighbours (as numpy's default); 0 for none.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let place = share * last as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +174,6 @@ mod tests {
         assert_eq!((placed[0], placed[1], placed[99], placed[100]), (0.0, 0.0, 10.0, 10.0));
         assert!((placed[50] - 5.0).abs() < 1e-12);
         assert_eq!(fit(Method::Clipped, &raw).ends(), Some((1.0, 99.0)));
-        assert!((quantile(&[0.0, 10.0], 0.25) - 2.5).abs() < 1e-12);
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Settings {
         self.scoring.check()?;
         self.judge.check()?;
         self.profile.check()?;
-        self.signals.check()?;
+        self.signals.check(&self.scoring.evaluators)?;
         self.simulation.check()
     }
 }

@@ -2,7 +2,8 @@
 
 use super::check_distinct;
 use crate::signals::Dimension;
-use anyhow::{Result, ensure};
+use crate::suggest::nearest;
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +151,8 @@ impl Verdict {
 }
 
 impl Signals {
-    pub(super) fn check(&self) -> Result<()> {
+    /// `evaluators` are the M nodes of the run; where there are none yet, nobody knows whom the cascade may name.
+    pub(super) fn check(&self, evaluators: &[String]) -> Result<()> {
         let weights = self.weights.array();
         for (dimension, weight) in Dimension::ALL.iter().zip(weights) {
             ensure!(
@@ -166,13 +168,22 @@ impl Signals {
             "`signals.theta` must lie in [-1, 1): it is a correlation; it is {}",
             self.theta
         );
-        self.cascade.check()
+        self.cascade.check(evaluators)
     }
 }
 
 impl Cascade {
-    fn check(&self) -> Result<()> {
+    fn check(&self, evaluators: &[String]) -> Result<()> {
         check_distinct("signals.cascade.evaluators", &self.evaluators)?;
+        let unknown = self.evaluators.iter().find(|key| !evaluators.is_empty() && !evaluators.contains(key));
+        if let Some(key) = unknown {
+            let known = evaluators.iter().map(String::as_str);
+            let hint = nearest(key, known).map_or_else(String::new, |near| format!("\nhint: did you mean `{near}`?"));
+            bail!(
+                "`signals.cascade.evaluators` names `{key}`, which is not in `scoring.evaluators`: {}{hint}",
+                evaluators.join(", ")
+            );
+        }
         ensure!(
             self.evaluators.len() != 1,
             "`signals.cascade.evaluators` names `{}` alone: a cascade needs a second evaluator to turn to",
@@ -184,7 +195,8 @@ impl Cascade {
                 (0.0..=SCALE).contains(threshold),
                 "`signals.cascade.thresholds` must lie in [0, {SCALE}]; one is {threshold}"
             );
-            let twice = self.thresholds[..i].iter().any(|other| other.to_bits() == threshold.to_bits());
+            // Added to 0, -0 is 0.
+            let twice = self.thresholds[..i].iter().any(|other| (other + 0.0).to_bits() == (threshold + 0.0).to_bits());
             ensure!(!twice, "`signals.cascade.thresholds` names {threshold} twice");
         }
         ensure!(
@@ -202,7 +214,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Signals> {
         let signals: Signals = toml::from_str(text)?;
-        signals.check()?;
+        signals.check(&["a".to_owned(), "tiny_bi".to_owned()])?;
         Ok(signals)
     }
 
@@ -229,6 +241,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cascade_may_name_anybody_where_nobody_is_known_to_score() {
+        let cascade = "[cascade]\nevaluators = [\"x\", \"y\"]";
+        let signals: Signals = toml::from_str(cascade).expect("valid");
+        signals.check(&[]).expect("nobody is known yet");
+        assert!(check(cascade).is_err());
+    }
+
+    #[test]
     fn what_has_no_meaning_is_refused_by_field() {
         for (section, field) in [
             ("[weights]\nstructure = -0.1", "`signals.weights.structure`"),
@@ -245,6 +265,11 @@ mod tests {
             ("[cascade]\nthresholds = []", "`signals.cascade.thresholds`"),
             ("[cascade]\nthresholds = [11]", "`signals.cascade.thresholds`"),
             ("[cascade]\nthresholds = [1, 1]", "`signals.cascade.thresholds`"),
+            ("[cascade]\nthresholds = [0.0, -0.0]", "`signals.cascade.thresholds`"),
+            (
+                "[cascade]\nevaluators = [\"a\", \"tiny_by\"]",
+                "which is not in `scoring.evaluators`: a, tiny_bi\nhint: did you mean `tiny_bi`?",
+            ),
             ("[cascade]\nmiddle = 10", "`signals.cascade.middle`"),
             ("[cascade]\ndoubt = 1", "doubt"),
         ] {

@@ -34,8 +34,9 @@ pub struct Simulation {
     pub deviation: Deviation,
     /// What the evaluators of a round agree on.
     pub consensus: Consensus,
-    /// A quality signal that inference nodes are paid for in place of the consensus; absent: the consensus. Evaluators are
-    /// paid for agreeing either way.
+    /// A quality signal that inference nodes are paid for in place of the consensus; absent: the consensus. Answers for which
+    /// the signal is null are paid by the consensus, with a warning; one that is null for every answer is refused.
+    /// Evaluators are paid for agreeing either way.
     pub quality: Option<Composite>,
     /// How quality and cost become a reward.
     pub rewards: Rewards,

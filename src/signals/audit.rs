@@ -3,10 +3,11 @@
 
 use super::answers::Answers;
 use super::calibrate::{Calibration, Half};
-use super::composite::{PerDimension, renormalise};
-use super::dimensions::DIMENSIONS;
-use crate::statistics::agreement;
-use crate::statistics::bootstrap::{pearson_intervals, sums_by_task};
+use super::composite::{Composite, PerDimension, renormalise};
+use super::dimensions::{DIMENSIONS, Dimension};
+use crate::executor::{Interrupted, Quit};
+use crate::statistics::bootstrap::{Group, pearson_intervals, sums_by_task};
+use crate::statistics::{agreement, finite, mean};
 use crate::store::rows::SignalAuditRow;
 use rayon::prelude::*;
 
@@ -29,7 +30,7 @@ pub enum Kind {
     /// The dimension of this place.
     Dimension(usize),
     /// A composite of dimensions.
-    Composite,
+    Composite(Composite),
     /// Mean or median of the M nodes' scores: what a composite is to beat.
     Consensus,
     /// One evaluator alone: the same.
@@ -42,7 +43,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Dimension(_) => "dimension",
-            Self::Composite => "composite",
+            Self::Composite(_) => "composite",
             Self::Consensus => "consensus",
             Self::Evaluator => "evaluator",
         }
@@ -65,7 +66,7 @@ impl Split {
 
     /// The name that tables use.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Fit => "fit",
@@ -84,23 +85,23 @@ impl Split {
 
 /// What signals are held against.
 #[derive(Debug, Clone, Copy)]
-pub struct Reference<'a> {
+pub struct ReferenceColumn<'a> {
     /// `f1` or `exact_match`.
     pub name: &'a str,
     /// One value per answer.
     pub values: &'a [Option<f64>],
 }
 
-/// One row per task type, signal and split, in that order.
-#[must_use]
+/// One row per task type, signal and split, in that order. Stops early, with nothing, once somebody asks it to.
 pub fn audit(
     answers: &Answers,
     halves: &[Half],
-    reference: Reference,
+    reference: ReferenceColumn,
     signals: &[Audited],
     weights: &PerDimension<f64>,
     calibrations: &[Calibration],
-) -> Vec<SignalAuditRow> {
+    quit: &Quit,
+) -> Result<Vec<SignalAuditRow>, Interrupted> {
     let default_weights = renormalise(weights, &[true; DIMENSIONS]);
     let mut cells = Vec::new();
     for calibration in calibrations {
@@ -108,16 +109,23 @@ pub fn audit(
             cells.extend(Split::EVERY.map(|split| (calibration, signal, split)));
         }
     }
-    // Intervals take nearly all of the time; each has a random stream of its own, so threads change nothing.
+    // Intervals take nearly all of the time; each draws its resamples anew from the same seed, so threads change nothing.
     let row = |(calibration, signal, split): (&Calibration, &Audited, Split)| {
+        quit.check()?;
         let mut rows = answers.of_type(calibration.task_type);
         rows.retain(|&row| split.holds(halves[row]));
         let place = match signal.kind {
             Kind::Dimension(place) => Some(place),
-            Kind::Composite | Kind::Consensus | Kind::Evaluator => None,
+            Kind::Composite(_) | Kind::Consensus | Kind::Evaluator => None,
         };
-        let found = correlate(answers, &rows, &signal.values, reference.values);
-        SignalAuditRow {
+        let pick = |values: &[Option<f64>]| rows.iter().map(|&row| values[row]).collect::<Vec<_>>();
+        let (mut x, mut y) = (pick(&signal.values), pick(reference.values));
+        if split == Split::All && has_prior(signal.kind, default_weights.as_ref(), calibration) {
+            centre(&rows.iter().map(|&row| halves[row]).collect::<Vec<_>>(), &mut x, &mut y);
+        }
+        let tasks: Vec<&str> = rows.iter().map(|&row| answers.rows[row].task.task_id.as_str()).collect();
+        let found = correlate(calibration.task_type, &tasks, &x, &y);
+        Ok(SignalAuditRow {
             task_type: calibration.task_type.to_owned(),
             signal: signal.name.to_owned(),
             kind: signal.kind.name().to_owned(),
@@ -134,7 +142,7 @@ pub fn audit(
             default_weight: place.and_then(|place| Some(default_weights?[place])),
             kept: place.map(|place| calibration.kept[place]),
             calibrated_weight: place.and_then(|place| Some(calibration.weights?[place])),
-        }
+        })
     };
     cells.into_par_iter().map(row).collect()
 }
@@ -147,14 +155,42 @@ struct Correlation {
     interval: Option<(f64, f64)>,
 }
 
-fn correlate(answers: &Answers, rows: &[usize], x: &[Option<f64>], y: &[Option<f64>]) -> Correlation {
-    let pick = |values: &[Option<f64>]| rows.iter().map(|&row| values[row]).collect::<Vec<_>>();
-    let (x, y) = (pick(x), pick(y));
-    let tasks: Vec<&str> = rows.iter().map(|&row| answers.rows[row].task.task_id.as_str()).collect();
-    let found = agreement(&x, &y);
-    let sums = sums_by_task(&tasks, &x, &y);
+/// Whether the model prior is in a signal, by itself or with a weight.
+fn has_prior(kind: Kind, default_weights: Option<&PerDimension<f64>>, calibration: &Calibration) -> bool {
+    const PRIOR: usize = Dimension::ModelPrior as usize;
+    let weighs = |weights: Option<&PerDimension<f64>>| weights.is_some_and(|weights| weights[PRIOR] > 0.0);
+    match kind {
+        Kind::Dimension(place) => place == PRIOR,
+        Kind::Composite(Composite::Default) => weighs(default_weights),
+        Kind::Composite(Composite::Calibrated) => weighs(calibration.weights.as_ref()),
+        Kind::Consensus | Kind::Evaluator => false,
+    }
+}
+
+/// Takes from each complete pair the means of its half. Each half's model prior is the mean of the other half: where one
+/// half has the better answers the other has the higher prior, and over both that alone would pull r down.
+fn centre(halves: &[Half], x: &mut [Option<f64>], y: &mut [Option<f64>]) {
+    let complete = |row: usize, x: &[Option<f64>], y: &[Option<f64>]| Some((finite(x[row])?, finite(y[row])?));
+    for half in [Half::Fit, Half::HeldOut] {
+        let rows: Vec<usize> = (0..halves.len()).filter(|&row| halves[row] == half).collect();
+        let pairs: Vec<(f64, f64)> = rows.iter().filter_map(|&row| complete(row, x, y)).collect();
+        let (Some(mean_x), Some(mean_y)) =
+            (mean(pairs.iter().map(|pair| pair.0)), mean(pairs.iter().map(|pair| pair.1)))
+        else {
+            continue;
+        };
+        for row in rows {
+            x[row] = x[row].map(|x| x - mean_x);
+            y[row] = y[row].map(|y| y - mean_y);
+        }
+    }
+}
+
+fn correlate(task_type: &str, tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Correlation {
+    let found = agreement(x, y);
+    let sums = sums_by_task(tasks, x, y);
     let records = sums.len();
-    let interval = found.pearson.and_then(|_| pearson_intervals(&[sums]).groups[0]);
+    let interval = found.pearson.and_then(|_| pearson_intervals(&[Group { name: task_type, tasks: sums }]).groups[0]);
     Correlation { n: found.n, records, pearson: found.pearson, spearman: found.spearman, interval }
 }
 
@@ -170,6 +206,16 @@ fn sign(interval: Option<(f64, f64)>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn centred_pairs_have_no_mean_in_either_half() {
+        let halves = [Half::Fit, Half::HeldOut, Half::Fit, Half::HeldOut, Half::Fit];
+        let mut x = [Some(1.0), Some(10.0), Some(3.0), Some(14.0), Some(100.0)];
+        let mut y = [Some(5.0), Some(0.0), Some(6.0), Some(2.0), None];
+        centre(&halves, &mut x, &mut y);
+        assert_eq!(x, [Some(-1.0), Some(-2.0), Some(1.0), Some(2.0), Some(98.0)], "what has no pair has no say");
+        assert_eq!(y, [Some(-0.5), Some(-1.0), Some(0.5), Some(1.0), None]);
+    }
 
     #[test]
     fn a_sign_is_clear_where_the_whole_interval_has_it() {

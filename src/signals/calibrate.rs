@@ -49,9 +49,7 @@ pub fn halves(answers: &Answers, seed: u64) -> Vec<Half> {
 pub struct Calibration<'a> {
     /// `qa` or `summarization`.
     pub task_type: &'a str,
-    /// Pearson's r of each dimension with the reference on the half of the fit; null where it is not defined.
-    pub correlations: PerDimension<Option<f64>>,
-    /// A: whose r lies above theta. What has no r is not in it.
+    /// A: whose Pearson's r with the reference on the half of the fit lies above theta. What has no r is not in it.
     pub kept: PerDimension<bool>,
     /// `w'_k = w_k 1[k in A] / sum of w over A`; null where nothing in A has a weight.
     pub weights: Option<PerDimension<f64>>,
@@ -76,7 +74,7 @@ pub fn calibrate<'a>(
             agreement(&x, &y).pearson
         });
         let (kept, weights) = keep(weights, &correlations, theta);
-        Calibration { task_type, correlations, kept, weights }
+        Calibration { task_type, kept, weights }
     };
     answers.task_types().into_iter().map(of_type).collect()
 }

@@ -5,9 +5,10 @@
 //! score far from it tells them apart whoever else is asked. Threshold 0 never asks a second evaluator, 10 asks them all.
 
 use super::answers::Answers;
-use super::audit::Reference;
+use super::audit::ReferenceColumn;
+use crate::executor::{Interrupted, Quit};
 use crate::settings::{Cascade, Verdict};
-use crate::statistics::bootstrap::{Intervals, Sums, pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{self, Intervals, pearson_intervals, sums_by_task};
 use crate::statistics::{agreement, mean};
 use crate::store::rows::CascadeRow;
 use rayon::prelude::*;
@@ -143,19 +144,25 @@ impl Baseline {
 }
 
 /// One row per threshold and task type, with `all` behind the types where there are several. None for fewer than two
-/// evaluators.
-#[must_use]
-pub fn sweep(answers: &Answers, steps: &[Step], settings: &Cascade, reference: Reference) -> Vec<CascadeRow> {
+/// evaluators. Stops early, with nothing, once somebody asks it to.
+pub fn sweep(
+    answers: &Answers,
+    steps: &[Step],
+    settings: &Cascade,
+    reference: ReferenceColumn,
+    quit: &Quit,
+) -> Result<Vec<CascadeRow>, Interrupted> {
     if steps.len() < 2 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let types = answers.task_types();
     let groups: Vec<Group> = types.iter().map(|&kind| Group::new(answers, kind, steps, reference.values)).collect();
     let baselines: Vec<Baseline> = groups.iter().map(Baseline::of).collect();
     let sweep = Sweep { steps, settings, reference: reference.name, groups: &groups, baselines: &baselines };
     // Each threshold draws its resamples anew from the same seed, so threads change nothing.
-    let rows: Vec<Vec<CascadeRow>> = settings.thresholds.par_iter().map(|&threshold| sweep.at(threshold)).collect();
-    rows.into_iter().flatten().collect()
+    let at = |&threshold: &f64| quit.check().map(|()| sweep.at(threshold));
+    let rows: Vec<Vec<CascadeRow>> = settings.thresholds.par_iter().map(at).collect::<Result<_, _>>()?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 struct Sweep<'a> {
@@ -174,7 +181,7 @@ impl Sweep<'_> {
         let scores: Vec<Vec<f64>> = said.iter().map(|said| said.iter().map(|s| s.score).collect()).collect();
         let qualities: Vec<Quality> =
             self.groups.iter().zip(&scores).map(|(group, scores)| Quality::of(group, scores)).collect();
-        let sums: Vec<Vec<Sums>> = self.groups.iter().zip(&scores).map(|(group, scores)| sums(group, scores)).collect();
+        let sums: Vec<_> = self.groups.iter().zip(&scores).map(|(group, scores)| sums(group, scores)).collect();
         let Intervals { groups: intervals, mean: mean_interval } = pearson_intervals(&sums);
 
         let mut rows = Vec::new();
@@ -208,12 +215,12 @@ impl Sweep<'_> {
             })
             .collect();
         let last_ms = self.steps.last().map_or(0.0, |step| step.latency_ms);
-        let mean_of = |value: &dyn Fn(&Said) -> f64| mean(&said.iter().map(value).collect::<Vec<_>>());
+        let mean_of = |value: &dyn Fn(&Said) -> f64| mean(said.iter().map(value));
         let cost_ms = mean_of(&|s| costs[s.ran - 1]);
         let saved = |whole: f64| cost_ms.filter(|_| whole > 0.0).map(|cost| 1.0 - cost / whole);
         let difference = |other: fn(&Baseline) -> &Vec<f64>| {
             let others = baselines.iter().flat_map(other);
-            mean(&said.iter().zip(others).map(|(s, other)| (s.score - other).abs()).collect::<Vec<_>>())
+            mean(said.iter().zip(others).map(|(s, other)| (s.score - other).abs()))
         };
         CascadeRow {
             task_type: task_type.to_owned(),
@@ -244,9 +251,9 @@ impl Sweep<'_> {
     }
 }
 
-fn sums(group: &Group, scores: &[f64]) -> Vec<Sums> {
+fn sums<'a>(group: &Group<'a>, scores: &[f64]) -> bootstrap::Group<'a> {
     let scores: Vec<_> = scores.iter().copied().map(Some).collect();
-    sums_by_task(&group.tasks, &scores, &group.reference)
+    bootstrap::Group { name: group.task_type, tasks: sums_by_task(&group.tasks, &scores, &group.reference) }
 }
 
 fn with_quality(

@@ -37,8 +37,8 @@ fn rows(answers: &[(&str, &[f64], f64)]) -> (Vec<TaskRow>, Vec<GenerationRow>, V
 fn table(answers: &[(&str, &[f64], f64)], latencies: &[f64], settings: &Cascade) -> Vec<CascadeRow> {
     let (tasks, generations, scores) = rows(answers);
     let answers = Answers::join(&tasks, &generations, &scores).expect("joins");
-    let reference = Reference { name: "f1", values: answers.scorer("f1").unwrap_or_default() };
-    sweep(&answers, &steps(latencies), settings, reference)
+    let reference = ReferenceColumn { name: "f1", values: answers.scorer("f1").unwrap_or_default() };
+    sweep(&answers, &steps(latencies), settings, reference, &Quit::default()).expect("nobody stops it")
 }
 
 #[test]

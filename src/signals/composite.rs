@@ -1,7 +1,6 @@
 //! One number from the dimensions of an answer: `q = sum_k w_k q_k` over those that have a value, weights renormalised.
 
 use super::dimensions::{DIMENSIONS, Dimension};
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// A number for each dimension, in the order of [`Dimension::ALL`].
@@ -19,6 +18,9 @@ pub enum Composite {
 }
 
 impl Composite {
+    /// Both, in the order of tables.
+    pub const ALL: [Self; 2] = [Self::Default, Self::Calibrated];
+
     /// The name that tables use.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -26,14 +28,6 @@ impl Composite {
             Self::Default => "composite",
             Self::Calibrated => "composite_calibrated",
         }
-    }
-
-    /// The composite of this name.
-    pub fn from_name(name: &str) -> Result<Self> {
-        [Self::Default, Self::Calibrated]
-            .into_iter()
-            .find(|composite| composite.name() == name)
-            .with_context(|| format!("`{name}` is no composite: choose `composite` or `composite_calibrated`"))
     }
 }
 
@@ -93,12 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn names_go_both_ways() {
-        for composite in [Composite::Default, Composite::Calibrated] {
-            assert_eq!(Composite::from_name(composite.name()).expect("known"), composite);
+    fn settings_and_tables_use_the_same_names() {
+        for composite in Composite::ALL {
             assert_eq!(serde_json::to_value(composite).expect("serialises"), composite.name());
         }
-        assert!(Composite::from_name("best").is_err_and(|error| error.to_string().contains("`best`")));
     }
 
     #[test]

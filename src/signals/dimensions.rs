@@ -116,7 +116,7 @@ pub fn dimensions(
 /// Null where none has a score.
 #[must_use]
 pub fn consensus(answers: &Answers, keys: &[&str], row: usize) -> Option<f64> {
-    mean(&answers.scores(keys, row)).map(unit)
+    mean(answers.scores(keys, row)).map(unit)
 }
 
 /// Mean consensus of the model's answers to the records of the same task type in the other half of the split: nothing of

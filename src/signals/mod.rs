@@ -11,22 +11,25 @@ pub mod cascade;
 pub mod composite;
 pub mod dimensions;
 mod notes;
+mod rows;
 pub mod structure;
 
 pub use composite::Composite;
 pub use dimensions::Dimension;
+pub use rows::SignalTable;
 
+use crate::executor::Quit;
 use crate::profile::EVALUATOR;
 use crate::settings::Signals;
-use crate::statistics::mean;
-use crate::store::rows::{CascadeRow, GenerationRow, ProfileRow, ScoreRow, SignalAuditRow, SignalRow, TaskRow};
+use crate::statistics::median;
+use crate::store::rows::{CascadeRow, GenerationRow, ProfileRow, ScoreRow, SignalAuditRow, TaskRow};
 use answers::Answers;
 use anyhow::{Context, Result, bail};
-use audit::{Audited, Kind, Reference};
+use audit::{Audited, Kind, ReferenceColumn};
 use calibrate::{Calibration, calibrate, halves};
 use cascade::Step;
 use composite::{PerDimension, compose, describe};
-use dimensions::{DIMENSIONS, Signal, dimensions, source, unit};
+use dimensions::{DIMENSIONS, Signal, consensus, dimensions, source, unit};
 
 /// What has to be known of an evaluator to place its scores.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +63,9 @@ pub struct Inputs<'a> {
 
 /// The tables that follow.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct Outcome<'a> {
     /// By task, model and signal.
-    pub signals: Vec<SignalRow>,
+    pub signals: SignalTable<'a>,
     /// By task type, signal and split.
     pub audit: Vec<SignalAuditRow>,
     /// By threshold and task type; empty where there is no second evaluator to turn to.
@@ -74,15 +77,16 @@ pub struct Outcome {
 }
 
 /// Computes every table. The order of the rows of the tables changes nothing. Fails on tables that contradict each other
-/// and on a cascade that names an evaluator without scores or latency.
-pub fn build(inputs: &Inputs) -> Result<Outcome> {
+/// and on a cascade that names an evaluator without scores or latency; with [`crate::executor::Interrupted`] once somebody
+/// asks it to stop.
+pub fn build<'a>(inputs: &Inputs<'a>, quit: &Quit) -> Result<Outcome<'a>> {
     let Inputs { evaluators, settings, .. } = *inputs;
     let answers = Answers::join(inputs.tasks, inputs.generations, inputs.scores)?;
     let name = settings.reference.name();
     let values = answers
         .scorer(name)
         .with_context(|| format!("nothing has been scored by `{name}`, which `signals.reference` names"))?;
-    let reference = Reference { name, values };
+    let reference = ReferenceColumn { name, values };
     let weights = settings.weights.array();
     let halves = halves(&answers, settings.seed);
 
@@ -91,14 +95,14 @@ pub fn build(inputs: &Inputs) -> Result<Outcome> {
     let composites =
         [composite(&answers, &dimensions, &weights), calibrated(&answers, &dimensions, &calibrations, name)];
     let audited = audited(&answers, evaluators, &dimensions, &composites);
-    let audit = audit::audit(&answers, &halves, reference, &audited, &weights, &calibrations);
+    let audit = audit::audit(&answers, &halves, reference, &audited, &weights, &calibrations, quit)?;
 
     let steps = steps(&answers, inputs)?;
-    let cascade = cascade::sweep(&answers, &steps, &settings.cascade, reference);
+    let cascade = cascade::sweep(&answers, &steps, &settings.cascade, reference, quit)?;
     Ok(Outcome {
-        warnings: notes::warnings(&audit, &calibrations, &dimensions, steps.len(), settings),
+        warnings: notes::warnings(&answers, &audit, &calibrations, &dimensions, steps.len(), settings),
         notes: notes::notes(&audit, &cascade),
-        signals: rows(&answers, dimensions, composites),
+        signals: SignalTable::new(answers, dimensions, composites),
         audit,
         cascade,
     })
@@ -135,9 +139,6 @@ fn at(dimensions: &[Signal; DIMENSIONS], row: usize) -> PerDimension<Option<f64>
     std::array::from_fn(|k| dimensions[k].values[row].as_ref().ok().copied())
 }
 
-/// How the scores of several evaluators become one.
-type Rule = fn(&[f64]) -> Option<f64>;
-
 /// Everything the audit looks at: dimensions and composites, and what a composite is to beat.
 fn audited<'a>(
     answers: &Answers,
@@ -151,13 +152,15 @@ fn audited<'a>(
     for (place, (dimension, values)) in Dimension::ALL.into_iter().zip(dimensions).enumerate() {
         found.push(signal(dimension.name(), Kind::Dimension(place), values));
     }
-    for (composite, values) in [Composite::Default, Composite::Calibrated].into_iter().zip(composites) {
-        found.push(signal(composite.name(), Kind::Composite, values));
+    for (composite, values) in Composite::ALL.into_iter().zip(composites) {
+        found.push(signal(composite.name(), Kind::Composite(composite), values));
     }
     let paid: Vec<&str> = evaluators.iter().filter(|e| e.paid).map(|e| e.key.as_str()).collect();
-    let rules: [(&str, Rule); 2] = [("consensus_mean", mean), ("consensus_median", median)];
-    for (name, rule) in rules {
-        let values = (0..answers.rows.len()).map(|row| rule(&answers.scores(&paid, row)).map(unit)).collect();
+    let of_rows = |rule: &dyn Fn(usize) -> Option<f64>| (0..answers.rows.len()).map(rule).collect();
+    for (name, values) in [
+        ("consensus_mean", of_rows(&|row| consensus(answers, &paid, row))),
+        ("consensus_median", of_rows(&|row| median(&answers.scores(&paid, row)).map(unit))),
+    ] {
         found.push(Audited { name, kind: Kind::Consensus, source: source(&paid), values });
     }
     for evaluator in evaluators {
@@ -167,15 +170,6 @@ fn audited<'a>(
         }
     }
     found
-}
-
-/// The median, with the mean of the two in the middle for an even number; null for none.
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let above = sorted.len() / 2;
-    let below = sorted.len().checked_sub(1)? / 2;
-    Some(f64::midpoint(sorted[below], sorted[above]))
 }
 
 /// The evaluators of the cascade in the order in which they run, with their latencies: those that the settings name, else
@@ -213,39 +207,6 @@ fn steps(answers: &Answers, inputs: &Inputs) -> Result<Vec<Step>> {
         Ok(Step { key: key.clone(), latency_ms })
     };
     named.iter().map(step).collect()
-}
-
-/// The rows of `signals`: by task and model, and for each answer dimensions first.
-fn rows(answers: &Answers, dimensions: [Signal; DIMENSIONS], composites: [Signal; 2]) -> Vec<SignalRow> {
-    let names = Dimension::ALL
-        .map(Dimension::name)
-        .into_iter()
-        .chain([Composite::Default, Composite::Calibrated].map(Composite::name));
-    let (mut names_and_sources, mut columns) = (Vec::new(), Vec::new());
-    for (name, signal) in names.zip(dimensions.into_iter().chain(composites)) {
-        names_and_sources.push((name, signal.source));
-        columns.push(signal.values.into_iter());
-    }
-    let mut rows = Vec::with_capacity(answers.rows.len() * columns.len());
-    for answer in &answers.rows {
-        for ((name, source), column) in names_and_sources.iter().zip(&mut columns) {
-            let (value, error) = match column.next() {
-                Some(Ok(value)) => (Some(value), None),
-                Some(Err(error)) => (None, Some(error)),
-                None => (None, None),
-            };
-            rows.push(SignalRow {
-                task_id: answer.task.task_id.clone(),
-                model: answer.generation.model.clone(),
-                task_type: answer.task_type().to_owned(),
-                signal: (*name).to_owned(),
-                source: source.clone(),
-                value,
-                error,
-            });
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

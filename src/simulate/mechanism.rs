@@ -30,7 +30,7 @@ pub struct Mechanism<'a> {
     pub stakes: Vec<f64>,
     rule: Box<dyn Aggregate>,
     deviation: Deviation,
-    /// Q in [0, 1] by judged cell that is paid for in place of the consensus, where it is a number.
+    /// Q in [0, 1] by judged cell that is paid for in place of the consensus; the consensus is paid for where it is NaN.
     quality: Option<&'a [f64]>,
 }
 
@@ -210,13 +210,16 @@ impl<'a> Mechanism<'a> {
 
 fn quality<'a>(network: &'a Network, settings: &Simulation) -> Result<Option<&'a [f64]>> {
     let Some(wanted) = settings.quality else { return Ok(None) };
-    if let Some((_, quality)) = network.signals.iter().find(|(signal, _)| *signal == wanted) {
-        return Ok(Some(quality));
-    }
-    match network.refused_signals.iter().find(|(signal, _)| *signal == wanted) {
-        Some((_, reason)) => bail!("`simulation.quality` is `{}`: {reason}", wanted.name()),
-        None => bail!("`simulation.quality` is `{}`, which the run does not have: run `poq signals`", wanted.name()),
-    }
+    let Some(quality) = network.signal(wanted) else {
+        bail!("`simulation.quality` is `{}`, which the run does not have: run `poq signals`", wanted.name());
+    };
+    let (without, all) = network.without_signal(quality);
+    ensure!(
+        without < all || all == 0,
+        "`simulation.quality` is `{}`, which is null for every answer\nhint: the warnings of `poq signals` say why",
+        wanted.name()
+    );
+    Ok(Some(quality))
 }
 
 fn task_weights(network: &Network, settings: &Simulation) -> Result<Vec<f64>> {
@@ -349,14 +352,30 @@ mod tests {
         let settings = Simulation { quality: Some(Composite::Default), ..Simulation::default() };
         let error = Mechanism::new(&network, &settings).err().expect("refused").to_string();
         assert!(error.contains("`composite`, which the run does not have: run `poq signals`"), "{error}");
-        let mut refused = network.clone();
-        refused.refuse_signal(Composite::Default, &anyhow::anyhow!("it is too old").context("`signals.parquet`"));
-        let error = Mechanism::new(&refused, &settings).err().expect("refused").to_string();
-        assert_eq!(error, "`simulation.quality` is `composite`: `signals.parquet`: it is too old");
         network.add_signal(Composite::Default, &[(("t0".to_owned(), "f0".to_owned()), 0.9)].into());
         let settled = settle(&network, &settings, (0, 0, 0));
         assert_close(&[settled.consensus, settled.reward], &[5.0, 0.9]);
         assert_close(&[settle(&network, &settings, (0, 1, 0)).reward], &[0.3]);
+    }
+
+    #[test]
+    fn answers_without_a_signal_are_counted_and_a_signal_without_answers_is_refused() {
+        let mut network = network();
+        let settings = Simulation { quality: Some(Composite::Calibrated), rounds: 10, ..Simulation::default() };
+        network.add_signal(Composite::Calibrated, &[(("t0".to_owned(), "f1".to_owned()), 0.4)].into());
+        let warnings = |network: &Network| crate::simulate::simulate(network, &settings, 0.0).expect("plays").warnings;
+        let warning = "`composite_calibrated` is null for 1 of 2 answers; they are paid by the consensus";
+        assert!(warnings(&network).iter().any(|found| found == warning), "{:?}", warnings(&network));
+        // What nobody has scored is paid by nothing.
+        (0..3).for_each(|evaluator| network.table.set(0, 0, evaluator, f64::NAN));
+        assert!(!warnings(&network).iter().any(|found| found.contains("null")), "{:?}", warnings(&network));
+        network.signals[0].1.fill(f64::NAN);
+        let error = Mechanism::new(&network, &settings).err().expect("refused").to_string();
+        assert!(
+            error.starts_with("`simulation.quality` is `composite_calibrated`, which is null for every"),
+            "{error}"
+        );
+        assert!(error.ends_with("hint: the warnings of `poq signals` say why"), "{error}");
     }
 
     #[test]

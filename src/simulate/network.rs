@@ -66,8 +66,6 @@ pub struct Network {
     pub proxies: Vec<Proxy>,
     /// Quality signals that can be paid for in place of the consensus: Q in [0, 1] by cell, NaN where there is none.
     pub signals: Vec<(Composite, Vec<f64>)>,
-    /// Quality signals that could not be read, and why.
-    pub refused_signals: Vec<(Composite, String)>,
 }
 
 impl Network {
@@ -126,16 +124,7 @@ impl Network {
         } else {
             vec![Proxy { name: crate::score::F1, values: f1 }]
         };
-        Ok(Self {
-            tasks,
-            task_types,
-            models,
-            evaluators,
-            table,
-            proxies,
-            signals: Vec::new(),
-            refused_signals: Vec::new(),
-        })
+        Ok(Self { tasks, task_types, models, evaluators, table, proxies, signals: Vec::new() })
     }
 
     /// Makes the grades of an LLM judge known, as something to hold consensus against.
@@ -165,9 +154,27 @@ impl Network {
         self.signals.push((signal, (0..self.table.cells()).map(of_cell).collect()));
     }
 
-    /// Keeps why a quality signal is not known, for whoever wants to pay for it.
-    pub fn refuse_signal(&mut self, signal: Composite, reason: &anyhow::Error) {
-        self.refused_signals.push((signal, format!("{reason:#}")));
+    /// A quality signal by cell, where it is known.
+    #[must_use]
+    pub fn signal(&self, signal: Composite) -> Option<&[f64]> {
+        self.signals.iter().find(|(known, _)| *known == signal).map(|(_, quality)| quality.as_slice())
+    }
+
+    /// Answers that have a score and no value of this signal, and answers that have a score.
+    #[must_use]
+    pub fn without_signal(&self, quality: &[f64]) -> (usize, usize) {
+        let has_score = |cell: &usize| (0..self.table.evaluators()).any(|m| !self.table.score(*cell, m).is_nan());
+        let scored = (0..self.table.cells()).filter(has_score);
+        scored.fold((0, 0), |(without, all), cell| (without + usize::from(quality[cell].is_nan()), all + 1))
+    }
+
+    /// What to know of a signal that some answers lack.
+    #[must_use]
+    pub fn signal_warning(&self, signal: Composite) -> Option<String> {
+        let (without, all) = self.without_signal(self.signal(signal)?);
+        let text =
+            || format!("`{}` is null for {without} of {all} answers; they are paid by the consensus", signal.name());
+        (without > 0).then(text)
     }
 }
 

@@ -6,11 +6,12 @@ use crate::simulate::expected::{Expected, Moment};
 use crate::simulate::mechanism::Mechanism;
 use crate::simulate::network::Node;
 use crate::simulate::play::Played;
-use crate::simulate::statistics::{kendall, mean_per_job, t_95};
+use crate::simulate::statistics::{kendall, mean_per_job};
 use crate::simulate::strategy::{Branch, HONEST};
 use crate::simulate::tally::{Agreement, Tally};
 use crate::simulate::trust::Saturation;
 use crate::simulate::warnings::warnings;
+use crate::statistics::{mean, student_t_975};
 use crate::store::rows::{NetworkRow, RewardRow};
 
 /// What the simulation leaves behind.
@@ -128,9 +129,7 @@ fn costs_of_evaluator(mechanism: &Mechanism, evaluator: usize) -> NodeCosts {
 }
 
 fn mean_weight(played: &Played, evaluator: usize) -> Option<f64> {
-    let weights: Vec<f64> =
-        played.memories.iter().filter_map(|memory| memory.weights.get(evaluator).copied()).collect();
-    (!weights.is_empty()).then(|| weights.iter().sum::<f64>() / weights.len() as f64)
+    mean(played.memories.iter().filter_map(|memory| memory.weights.get(evaluator)))
 }
 
 /// One node: its mean over replicates, how certain that is, and what it should have been.
@@ -142,8 +141,7 @@ fn reward_row(node_type: &str, node: &Node, replicates: &[Tally], expected: Opti
     let estimate = mean_per_job(replicates);
     let avg_reward = estimate.map(|estimate| estimate.mean);
     let stderr = estimate.and_then(|estimate| estimate.stderr);
-    let count = u32::try_from(replicates.len()).expect("replicates are counted in u32; this is a bug");
-    let margin = stderr.map(|stderr| t_95(count - 1) * stderr);
+    let margin = stderr.and_then(|stderr| Some(student_t_975(replicates.len().checked_sub(1)?)? * stderr));
     let expected_std = expected.and_then(|moment| moment.deviation);
     // Where there is a closed form rounds are independent: given how many jobs there were, the mean is one of so many.
     let error = expected_std.or(total.deviation()).map(|deviation| deviation / (total.jobs as f64).sqrt());
@@ -173,13 +171,8 @@ fn reward_row(node_type: &str, node: &Node, replicates: &[Tally], expected: Opti
         strategy: String::new(),
         trust_weight: None,
         jobs: i64::try_from(total.jobs).unwrap_or(i64::MAX),
-        replicates: i32::try_from(count).unwrap_or(i32::MAX),
+        replicates: i32::try_from(replicates.len()).unwrap_or(i32::MAX),
     }
-}
-
-fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.into_iter().fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
 }
 
 /// Figures of the network; which there are depends on the settings.

@@ -6,6 +6,7 @@ use crate::simulate::network::{Network, Node};
 use crate::simulate::rng::Stream;
 use crate::simulate::strategy::unknown;
 use crate::simulate::table::ScoreTable;
+use crate::statistics::quantile;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -112,7 +113,7 @@ fn copula(real: &ScoreTable, pool: &Pool, templates: &[usize]) -> Result<ScoreTa
         }
         let lambda = loadings[template];
         let value = lambda * factor[cell] + (1.0 - lambda * lambda).sqrt() * normal(stream);
-        quantile(&sorted[template], Normal::standard().cdf(value))
+        quantile(&sorted[template], Normal::standard().cdf(value)).unwrap_or(f64::NAN)
     }))
 }
 
@@ -121,14 +122,6 @@ fn sorted_scores(real: &ScoreTable, evaluator: usize) -> Vec<f64> {
         (0..real.cells()).map(|cell| real.score(cell, evaluator)).filter(|score| !score.is_nan()).collect();
     scores.sort_unstable_by(f64::total_cmp);
     scores
-}
-
-/// Linear interpolation between order statistics.
-fn quantile(sorted: &[f64], at: f64) -> f64 {
-    let place = at * (sorted.len() - 1) as f64;
-    let below = place as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
 /// Normal scores: the quantile of each score's mean rank; NaN stays NaN.
@@ -246,6 +239,7 @@ mod tests {
         let mut made = sorted_scores(&synthetic.table, 4);
         for share in [0.1, 0.5, 0.9] {
             let (a, b) = (quantile(&real, share), quantile(&made, share));
+            let (a, b) = a.zip(b).expect("both have scores");
             assert!((a - b).abs() < 0.6, "quantile {share}: {a} and {b}");
         }
         real.dedup();

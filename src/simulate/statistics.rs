@@ -57,36 +57,6 @@ pub fn kendall(x: &[Option<f64>], y: &[Option<f64>]) -> Option<f64> {
     (differ_x > 0.0 && differ_y > 0.0).then(|| score / (differ_x * differ_y).sqrt())
 }
 
-/// The t that Student's distribution stays within, in absolute value, with probability 0.95: half-width of a 95 %
-/// interval in standard errors. `degrees` is at least 1.
-#[must_use]
-pub fn t_95(degrees: u32) -> f64 {
-    let degrees = degrees.min(1_000_000); // more change the sixth digit, and would only take time
-    // The distribution function of t = sqrt(degrees) tan(theta) rises with theta: halve until nothing moves.
-    let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if central_probability(middle, degrees) < 0.95 { low = middle } else { high = middle }
-    }
-    f64::from(degrees).sqrt() * low.tan()
-}
-
-/// P(|T| < sqrt(degrees) tan(theta)): Abramowitz and Stegun 26.7.3 (odd degrees) and 26.7.4 (even), finite sums both.
-fn central_probability(theta: f64, degrees: u32) -> f64 {
-    let (sin, cos) = theta.sin_cos();
-    let odd = degrees % 2 == 1;
-    // The terms grow by cos^2 times 1/2, 3/4, 5/6 ... (even) or 2/3, 4/5, 6/7 ... (odd), from 1 or cos.
-    let mut power = u32::from(odd);
-    let mut term = if odd { cos } else { 1.0 };
-    let mut sum = 0.0;
-    while power + 2 <= degrees {
-        sum += term;
-        term *= cos * cos * f64::from(power + 1) / f64::from(power + 2);
-        power += 2;
-    }
-    if odd { (theta + sin * sum) / std::f64::consts::FRAC_PI_2 } else { sin * sum }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,15 +68,6 @@ mod tests {
     fn estimate(replicates: &[(f64, u64)]) -> Estimate {
         let tallies: Vec<_> = replicates.iter().map(|&(sum, jobs)| Tally { sum, jobs, ..Tally::default() }).collect();
         mean_per_job(&tallies).expect("there are jobs")
-    }
-
-    #[test]
-    fn t_quantiles_are_those_of_the_printed_tables() {
-        let table = [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (19, 2.0930), (20, 2.0860)];
-        for (degrees, t) in table {
-            assert_close(t_95(degrees), t, 5e-5);
-        }
-        assert_close(t_95(100_000), 1.959_964, 5e-5);
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) fn warnings(
             outcome.void_rounds, outcome.simulated_rounds
         ));
     }
+    warnings.extend(settings.quality.and_then(|signal| mechanism.network.signal_warning(signal)));
     for row in outcome.rewards.iter().filter(|row| row.jobs == 0) {
         warnings.push(format!("{} node `{}` never had a job, so it has no mean reward", row.node_type, row.node));
     }

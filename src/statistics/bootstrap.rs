@@ -2,9 +2,11 @@
 //! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by the report and the
 //! quality signals.
 
+use super::quantile;
+use crate::digest::sha256_fields;
 use rand_core::Rng;
 use rand_pcg::Pcg64;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Resamples per interval: the ends move by about a hundredth of the interval's width between seeds.
 const RESAMPLES: usize = 2000;
@@ -46,45 +48,53 @@ impl Sums {
     }
 }
 
-/// Sums per task of the complete pairs of `x` and `y`; `tasks` names the task of each row.
+/// Sums per task of the complete pairs of `x` and `y`, sorted by task; `tasks` names the task of each row. The order of the
+/// rows changes no digit, so that a correlation has one interval whoever asks for it.
 #[must_use]
 pub fn sums_by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec<Sums> {
-    let rows: Vec<(&str, f64, f64)> = tasks
+    let mut rows: Vec<(&str, f64, f64)> = tasks
         .iter()
         .zip(x.iter().zip(y))
         .filter_map(|(task, (x, y))| Some((*task, super::finite(*x)?, super::finite(*y)?)))
         .collect();
+    rows.sort_unstable_by(|a, b| a.0.cmp(b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)));
     // Centred first, so that the squares do not drown the spread.
     let count = rows.len() as f64;
     let centre_x = rows.iter().map(|row| row.1).sum::<f64>() / count;
     let centre_y = rows.iter().map(|row| row.2).sum::<f64>() / count;
-    let mut order: HashMap<&str, usize> = HashMap::new();
-    let mut sums: Vec<Sums> = Vec::new();
+    let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
     for (task, x, y) in rows {
         let (x, y) = (x - centre_x, y - centre_y);
-        let index = *order.entry(task).or_insert(sums.len());
-        if index == sums.len() {
-            sums.push(Sums::default());
-        }
-        sums[index].add(&Sums { n: 1.0, x, y, xx: x * x, yy: y * y, xy: x * y });
+        sums.entry(task).or_default().add(&Sums { n: 1.0, x, y, xx: x * x, yy: y * y, xy: x * y });
     }
-    sums
+    sums.into_values().collect()
+}
+
+/// The tasks of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group<'a> {
+    /// Name of the type; every name has random numbers of its own.
+    pub name: &'a str,
+    /// Sums of each task.
+    pub tasks: Vec<Sums>,
 }
 
 /// 95 % percentile intervals of Pearson's r.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intervals {
-    /// One per group, in order; null for too few tasks or an r that is rarely defined.
+    /// One per group, in order; null for fewer than ten tasks, and where r is not defined in 95 % of the resamples.
     pub groups: Vec<Option<(f64, f64)>>,
-    /// Of the unweighted mean over the groups; null unless every group has one.
+    /// Of the unweighted mean over the groups; null where a group has fewer than ten tasks, and where r is not defined in
+    /// all groups at once in 95 % of the resamples.
     pub mean: Option<(f64, f64)>,
 }
 
-/// Resamples the tasks of every group (task type) with replacement.
+/// Resamples the tasks of every group with replacement. What is drawn depends on the group's name and number of tasks alone,
+/// not on the company it is in.
 #[must_use]
-pub fn pearson_intervals(groups: &[Vec<Sums>]) -> Intervals {
+pub fn pearson_intervals(groups: &[Group]) -> Intervals {
     let drawn: Vec<Option<Vec<Option<f64>>>> =
-        groups.iter().enumerate().map(|(stream, tasks)| resample(tasks, stream as u128)).collect();
+        groups.iter().map(|group| resample(&group.tasks, stream(group.name))).collect();
     let means = drawn.iter().cloned().collect::<Option<Vec<_>>>().filter(|groups| !groups.is_empty()).map(|groups| {
         let mean_of = |i: usize| groups.iter().map(|r| r[i]).sum::<Option<f64>>().map(|sum| sum / groups.len() as f64);
         (0..RESAMPLES).map(mean_of).collect()
@@ -93,6 +103,12 @@ pub fn pearson_intervals(groups: &[Vec<Sums>]) -> Intervals {
         groups: drawn.into_iter().map(|r| r.and_then(percentiles)).collect(),
         mean: means.and_then(percentiles),
     }
+}
+
+/// The random stream of a group.
+fn stream(name: &str) -> u128 {
+    let hash = sha256_fields([name.as_bytes()]);
+    u128::from_le_bytes(std::array::from_fn(|place| hash[place]))
 }
 
 fn resample(tasks: &[Sums], stream: u128) -> Option<Vec<Option<f64>>> {
@@ -118,35 +134,28 @@ fn percentiles(values: Vec<Option<f64>>) -> Option<(f64, f64)> {
         return None;
     }
     defined.sort_by(f64::total_cmp);
-    let last = defined.len() - 1;
-    let at = |share: f64| {
-        let place = share * last as f64;
-        let below = place.floor() as usize;
-        let above = (below + 1).min(last);
-        defined[below] + (place - below as f64) * (defined[above] - defined[below])
-    };
-    Some((at(0.025), at(0.975)))
+    quantile(&defined, 0.025).zip(quantile(&defined, 0.975))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn group(tasks: usize, rows_per_task: usize) -> Vec<Sums> {
+    fn group(tasks: usize, rows_per_task: usize) -> Group<'static> {
         let names: Vec<String> = (0..tasks * rows_per_task).map(|row| format!("t{}", row / rows_per_task)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         // A repeated task adds rows but no information: y follows x with a wobble of period seven.
         let value = |row: usize| (row / rows_per_task) as f64;
         let x: Vec<_> = (0..names.len()).map(|row| Some(value(row))).collect();
         let y: Vec<_> = (0..names.len()).map(|row| Some(value(row) + 9.0 * (value(row) % 7.0))).collect();
-        sums_by_task(&names, &x, &y)
+        Group { name: "qa", tasks: sums_by_task(&names, &x, &y) }
     }
 
     #[test]
     fn the_interval_holds_the_estimate_and_repeats() {
         let groups = [group(60, 1)];
         let mut whole = Sums::default();
-        groups[0].iter().for_each(|sums| whole.add(sums));
+        groups[0].tasks.iter().for_each(|sums| whole.add(sums));
         let r = whole.pearson().expect("the columns vary");
         let found = pearson_intervals(&groups);
         let (low, high) = found.groups[0].expect("sixty tasks are enough");
@@ -165,11 +174,32 @@ mod tests {
     }
 
     #[test]
+    fn neither_the_order_of_rows_nor_other_groups_move_an_interval() {
+        let ids: Vec<String> = (0..40).map(|i| format!("t{}", i / 2)).collect();
+        let row = |i: usize| (ids[i].as_str(), Some(0.1 * i as f64), Some((i * 7 % 11) as f64 / 3.0));
+        let group = |name: &'static str, order: &mut dyn Iterator<Item = usize>| {
+            let rows: Vec<_> = order.map(row).collect();
+            let tasks: Vec<&str> = rows.iter().map(|row| row.0).collect();
+            let (x, y): (Vec<_>, Vec<_>) = rows.iter().map(|row| (row.1, row.2)).unzip();
+            Group { name, tasks: sums_by_task(&tasks, &x, &y) }
+        };
+        let straight = group("qa", &mut (0..40));
+        let shuffled = group("qa", &mut (0..40).map(|i| i * 23 % 40));
+        assert_eq!(straight, shuffled);
+        let other = group("summarization", &mut (0..40));
+        let alone = pearson_intervals(std::slice::from_ref(&straight)).groups[0];
+        assert!(alone.is_some());
+        assert_eq!(pearson_intervals(&[other.clone(), shuffled]).groups[1], alone);
+        assert_ne!(pearson_intervals(&[other]).groups[0], alone, "groups are drawn independently of each other");
+    }
+
+    #[test]
     fn few_tasks_and_constants_have_no_interval() {
         assert_eq!(pearson_intervals(&[group(9, 5)]).groups, [None]);
         let constant = sums_by_task(&["a"; 40], &[Some(0.1); 40], &[Some(1.0); 40]);
         assert_eq!(constant.len(), 1);
-        assert_eq!(pearson_intervals(&[vec![constant[0]; 20], group(60, 1)]).mean, None);
+        let constant = Group { name: "summarization", tasks: vec![constant[0]; 20] };
+        assert_eq!(pearson_intervals(&[constant, group(60, 1)]).mean, None);
         assert_eq!(pearson_intervals(&[]), Intervals { groups: vec![], mean: None });
     }
 }

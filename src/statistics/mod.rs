@@ -1,6 +1,7 @@
-//! Means, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits: [`bootstrap`]
-//! resamples tasks. [`kappa`] is the agreement of two raters, [`regression`] the line through a score. Called by the
-//! report, the quality signals and the sweeps; the formulas underneath are those of `statrs`.
+//! Means, quantiles, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits:
+//! [`bootstrap`] resamples tasks. [`kappa`] is the agreement of two raters, [`regression`] the line through a score. Called by
+//! whoever reports numbers: scoring, simulation, quality signals, benchmarks and the report. Means, covariances, ranks and
+//! Student's t are those of `statrs`.
 //!
 //! A pair with a missing or non-finite side is left out and `n` says how many remained.
 
@@ -11,9 +12,17 @@ pub mod regression;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::statistics::{Data, OrderStatistics, RankTieBreaker, Statistics};
+use std::borrow::Borrow;
 
 /// Fewest pairs for which a correlation says anything: two points always lie on a line.
 pub const FEWEST_PAIRS: usize = 3;
+
+/// Degrees of freedom from which on Student's t is expanded around the normal quantile (Abramowitz and Stegun 26.7.5), to
+/// twelve digits; `statrs` loses digits there, and with very many degrees does not come back.
+const MANY_DEGREES: usize = 10_000;
+
+/// The 97.5 % quantile of the normal distribution.
+const NORMAL_975: f64 = 1.959_963_984_540_054;
 
 /// A number with its 95 % interval; every field but `n` is null where it is not defined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -81,8 +90,7 @@ pub fn agreement(x: &[Option<f64>], y: &[Option<f64>]) -> Agreement {
 }
 
 /// The pairs of which both sides are finite numbers.
-#[must_use]
-pub fn complete_pairs(x: &[Option<f64>], y: &[Option<f64>]) -> (Vec<f64>, Vec<f64>) {
+fn complete_pairs(x: &[Option<f64>], y: &[Option<f64>]) -> (Vec<f64>, Vec<f64>) {
     x.iter().zip(y).filter_map(|(x, y)| Some((finite(*x)?, finite(*y)?))).unzip()
 }
 
@@ -108,8 +116,30 @@ pub fn fisher_z_mean(correlations: &[f64]) -> Option<f64> {
 
 /// Arithmetic mean; null for no values.
 #[must_use]
-pub fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.mean())
+pub fn mean(values: impl IntoIterator<Item = impl Borrow<f64>>) -> Option<f64> {
+    let mut values = values.into_iter().peekable();
+    values.peek()?;
+    Some(values.mean())
+}
+
+/// The median, with the mean of the two in the middle for an even number; null for no values.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let above = sorted.len() / 2;
+    let below = sorted.len().checked_sub(1)? / 2;
+    Some(f64::midpoint(sorted[below], sorted[above]))
+}
+
+/// Quantile of sorted values, linear between neighbours (as numpy's default); null for no values.
+#[must_use]
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = share * last as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(last);
+    Some(sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64))
 }
 
 /// Standard deviation with n - 1; null for fewer than two values.
@@ -130,8 +160,16 @@ pub fn finite(value: Option<f64>) -> Option<f64> {
     value.filter(|v| v.is_finite())
 }
 
-fn student_t_975(degrees: usize) -> Option<f64> {
-    StudentsT::new(0.0, 1.0, degrees as f64).ok().map(|t| t.inverse_cdf(0.975))
+/// The t that Student's distribution stays within, in absolute value, with probability 0.95: half-width of a 95 %
+/// interval in standard errors. Null for no degrees of freedom.
+#[must_use]
+pub fn student_t_975(degrees: usize) -> Option<f64> {
+    let n = degrees as f64;
+    if degrees < MANY_DEGREES {
+        return StudentsT::new(0.0, 1.0, n).ok().map(|t| t.inverse_cdf(0.975));
+    }
+    let z = NORMAL_975;
+    Some(z + (z.powi(3) + z) / (4.0 * n) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * n * n))
 }
 
 #[cfg(test)]

@@ -65,6 +65,36 @@ fn fisher_z_averages_on_the_z_scale() {
 }
 
 #[test]
+fn a_median_of_an_even_number_is_between_two() {
+    assert_eq!((median(&[]), median(&[3.0]), median(&[9.0, 1.0, 2.0])), (None, Some(3.0), Some(2.0)));
+    assert_eq!(median(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
+}
+
+#[test]
+fn a_quantile_lies_on_the_line_between_neighbours() {
+    close(quantile(&[0.0, 10.0], 0.25), 2.5);
+    close(quantile(&[1.0, 2.0, 7.0], 0.5), 2.0);
+    assert_eq!((quantile(&[3.0], 0.9), quantile(&[1.0, 4.0], 1.0), quantile(&[], 0.5)), (Some(3.0), Some(4.0), None));
+}
+
+#[test]
+fn t_quantiles_are_those_of_the_printed_tables() {
+    let table = [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (19, 2.0930), (20, 2.0860)];
+    for (degrees, t) in table {
+        let found = student_t_975(degrees).expect("has degrees of freedom");
+        assert!((found - t).abs() < 5e-5, "{degrees}: {found} is not {t}");
+    }
+    // One and two degrees have closed forms: tan(0.475 pi) and 0.95 sqrt(2 / (1 - 0.95^2)).
+    close(student_t_975(1), (0.475 * std::f64::consts::PI).tan());
+    close(student_t_975(2), 0.95 * (2.0_f64 / (1.0 - 0.95 * 0.95)).sqrt());
+    close(student_t_975(9_999), 1.960_201_263_619);
+    close(student_t_975(10_000), 1.960_201_239_888);
+    close(student_t_975(100_000), 1.959_987_707_535);
+    close(student_t_975(1_000_000_000), 1.959_963_987);
+    assert_eq!(student_t_975(0), None);
+}
+
+#[test]
 fn a_mean_has_a_student_interval() {
     // sd 1, n 4, t(3) = 3.182446: half-width 1.591223 for (-1, -1, 1, 1) / sd 1.154701.
     let estimate = Estimate::of_mean(&[9.0, 9.0, 11.0, 11.0]);

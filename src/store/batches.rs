@@ -1,13 +1,14 @@
 //! Tables whose columns are known only when they are made, and which may be larger than memory: computed in numbered parts,
 //! each a file of its own, and joined batch by batch at the end.
 
-use super::table::{self, Stamp, temporary_path};
+use super::table::{self, Stamp};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Opens the directory of a table's parts, one for each stamp. Parts of other work are removed.
+    /// Opens the directory of a table's parts, one for each stamp. Parts of other work are removed; what is no part stays.
     pub fn open(directory: &Path, stamps: Vec<Stamp>) -> Result<Self> {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
         let mut parts = Self { directory: directory.to_owned(), finished: vec![false; stamps.len()], stamps };
@@ -32,9 +33,8 @@ impl Parts {
             // What cannot be read is as good as not there.
             match parts.number(&path).filter(|&part| is_made_from(&path, &parts.stamps[part])) {
                 Some(part) => parts.finished[part] = true,
-                None => {
-                    std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
-                }
+                None if is_part(&path) => remove_file(&path)?,
+                None => {}
             }
         }
         Ok(parts)
@@ -65,8 +65,7 @@ impl Parts {
     }
 
     fn number(&self, path: &Path) -> Option<usize> {
-        let name = path.file_name()?.to_str()?;
-        let number: usize = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+        let number: usize = digits(path.file_name()?.to_str()?)?.parse().ok()?;
         let part = number.checked_sub(1).filter(|&part| part < self.stamps.len())?;
         (self.path(part) == path).then_some(part)
     }
@@ -76,14 +75,46 @@ fn is_made_from(path: &Path, stamp: &Stamp) -> bool {
     table::stamp(path).is_ok_and(|found| found.as_ref() == Some(stamp))
 }
 
-/// Removes a directory of parts, if there is one.
+/// The number in a part's name, as it is written there.
+fn digits(name: &str) -> Option<&str> {
+    let digits = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    (digits.len() >= 5 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
+
+/// Whether a file is a part, or one that was being written, by its name.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    digits(name.strip_suffix(".tmp").unwrap_or(name)).is_some()
+}
+
+/// Removes the parts in a directory, if there is one, and the directory with them unless something else is in it.
 pub fn remove(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+    let cannot = || format!("cannot remove `{}`", directory.display());
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(cannot)?,
+    };
+    for entry in entries {
+        let path = entry.with_context(cannot)?.path();
+        if is_part(&path) {
+            remove_file(&path)?;
+        }
+    }
+    remove_if_empty(directory)
+}
+
+/// Removes a directory, if there is one and nothing is in it.
+pub fn remove_if_empty(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir(directory) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
             Err(error).with_context(|| format!("cannot remove `{}`", directory.display()))
         }
         _ => Ok(()),
     }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).with_context(|| format!("cannot remove `{}`", path.display()))
 }
 
 /// Visits a table's rows in order, batch by batch; of its columns those that are named, in the table's order.
@@ -97,15 +128,7 @@ pub fn for_each(path: &Path, columns: &[&str], mut visit: impl FnMut(&RecordBatc
 
 /// One table of several with the same columns, under its name once it is whole and on disk.
 fn concatenate(parts: &[PathBuf], path: &Path, table: &str, stamp: &Stamp) -> Result<()> {
-    let temporary = temporary_path(path);
-    let outcome = append_all(parts, &temporary, table, stamp)
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
-        .with_context(|| format!("cannot write `{}`; what was finished before is kept", path.display()));
-    if outcome.is_err() {
-        // A half-written file helps nobody; the error that led here is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    outcome
+    table::write_whole(path, |temporary| append_all(parts, temporary, table, stamp))
 }
 
 fn append_all(parts: &[PathBuf], path: &Path, table: &str, stamp: &Stamp) -> Result<()> {
@@ -205,5 +228,26 @@ mod tests {
         let parts = Parts::open(directory.path(), vec![stamp("a"), stamp("changed")]).expect("opens");
         assert_eq!([0, 1].map(|part| parts.is_finished(part)), [true, false]);
         assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_part_stays() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let own = ["notes.txt", "part-1.parquet", "part-00001.parquet.bak", "part-first.parquet"];
+        for name in own {
+            std::fs::write(directory.path().join(name), "mine").expect("write");
+        }
+        let path = directory.path().join("t.parquet");
+        for work in ["a", "b"] {
+            let mut parts = Parts::open(directory.path(), vec![stamp(work)]).expect("opens");
+            parts.write(0, "t", &batch(0..5)).expect("writes");
+            std::fs::write(directory.path().join("part-00002.parquet.tmp"), "half").expect("write");
+            parts.join(&path, "t", &stamp("whole")).expect("joins");
+            assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), own.len() + 1);
+        }
+        std::fs::remove_file(&path).expect("remove");
+        remove(directory.path()).expect("leaves them alone");
+        assert!(own.iter().all(|name| directory.path().join(name).exists()));
+        remove(&directory.path().join("nowhere")).expect("nothing to do");
     }
 }

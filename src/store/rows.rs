@@ -7,7 +7,7 @@ mod judge;
 mod signals;
 
 pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow};
-pub use signals::{CascadeRow, SignalAuditRow, SignalRow};
+pub use signals::{CascadeRow, SignalAuditRow, SignalRow, SignalValue};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,13 @@
 //! A run's directory: where each table lies, and the lock that keeps two processes from working on it at once.
 
+use super::batches;
 use anyhow::{Context, Result, bail};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// How the name of a directory of parts ends.
+const PARTS: &str = "parts";
 
 /// `results/<run>/`.
 pub struct RunDir {
@@ -94,7 +98,8 @@ impl RunDir {
                 _ => {}
             }
         }
-        [self.scores(), self.root.join("sweeps")].iter().try_for_each(|directory| super::batches::remove(directory))
+        remove_sweeps(&self.root.join("sweeps"))?;
+        remove_all(&self.scores())
     }
 
     /// `generations/`: one file per model.
@@ -122,10 +127,10 @@ impl RunDir {
         self.root.join("sweeps").join(format!("{name}.parquet"))
     }
 
-    /// `sweeps/<name>/`: the parts of a sweep that is not finished.
+    /// `sweeps/<name>.parts/`: the parts of a sweep that is not finished.
     #[must_use]
     pub fn sweep_parts(&self, name: &str) -> PathBuf {
-        self.root.join("sweeps").join(name)
+        self.root.join("sweeps").join(format!("{name}.{PARTS}"))
     }
 
     /// `scores/`: one file per scorer.
@@ -133,4 +138,32 @@ impl RunDir {
     pub fn scores(&self) -> PathBuf {
         self.root.join("scores")
     }
+}
+
+fn remove_all(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the tables of sweeps and their parts; what somebody else put beside them stays.
+fn remove_sweeps(directory: &Path) -> Result<()> {
+    let cannot = |path: &Path| format!("cannot remove `{}`", path.display());
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| cannot(directory))?,
+    };
+    for entry in entries {
+        let path = entry.with_context(|| cannot(directory))?.path();
+        let ends = |with: &str| path.extension().is_some_and(|extension| extension == with);
+        if path.is_dir() && ends(PARTS) {
+            batches::remove(&path)?;
+        } else if path.is_file() && ends("parquet") {
+            std::fs::remove_file(&path).with_context(|| cannot(&path))?;
+        }
+    }
+    batches::remove_if_empty(directory)
 }

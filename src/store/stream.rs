@@ -1,7 +1,7 @@
 //! Tables row by row, for those that may be larger than memory: a reader and a writer that hold a chunk of rows each.
 
 use super::rows::Row;
-use super::table::{self, Stamp, fields, temporary_path};
+use super::table::{self, Stamp, Unfinished, failed, fields};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
@@ -69,13 +69,14 @@ impl<R: Row> Iterator for Reader<R> {
     }
 }
 
-/// Writes a table row by row, under a temporary name until it is finished.
+/// Writes a table row by row, under a temporary name until it is finished; a table that is not finished leaves no file.
 pub struct Writer<R> {
     path: PathBuf,
     fields: Vec<FieldRef>,
     file: File,
     arrow: ArrowWriter<File>,
     pending: Vec<R>,
+    unfinished: Unfinished,
 }
 
 impl<R: Row> Writer<R> {
@@ -86,10 +87,12 @@ impl<R: Row> Writer<R> {
                 std::fs::create_dir_all(directory)?;
             }
             let fields = fields::<R>()?;
-            let file = File::create(temporary_path(path))?;
+            let unfinished = Unfinished::of(path);
+            let file = File::create(&unfinished.0)?;
             let schema = Arc::new(Schema::new(fields.clone()));
             let arrow = ArrowWriter::try_new(file.try_clone()?, schema, Some(table::properties()))?;
-            Ok(Self { path: path.to_owned(), fields, file, arrow, pending: Vec::with_capacity(CHUNK_ROWS) })
+            let pending = Vec::with_capacity(CHUNK_ROWS);
+            Ok(Self { path: path.to_owned(), fields, file, arrow, pending, unfinished })
         };
         create().with_context(|| failed(path))
     }
@@ -103,15 +106,14 @@ impl<R: Row> Writer<R> {
     /// Writes the rest with its stamp, brings it to the disk and gives it its name.
     pub fn finish(mut self, stamp: &Stamp) -> Result<()> {
         self.write_pending()?;
-        let Self { path, file, mut arrow, .. } = self;
+        let Self { path, file, mut arrow, unfinished, .. } = self;
         let finish = || -> Result<()> {
             for entry in table::metadata_of(R::TABLE, stamp) {
                 arrow.append_key_value_metadata(entry);
             }
             arrow.close()?;
             file.sync_all()?;
-            std::fs::rename(temporary_path(&path), &path)?;
-            Ok(())
+            unfinished.rename(&path)
         };
         finish().with_context(|| failed(&path))
     }
@@ -125,10 +127,6 @@ impl<R: Row> Writer<R> {
         self.pending.clear();
         self.arrow.write(&batch).with_context(|| failed(&self.path))
     }
-}
-
-fn failed(path: &Path) -> String {
-    format!("cannot write `{}`; what was finished before is kept", path.display())
 }
 
 #[cfg(test)]
@@ -170,5 +168,6 @@ mod tests {
         writer.push(task(2)).expect("adds");
         drop(writer);
         assert_eq!(table::read::<TaskRow>(&path).expect("reads"), [task(1)]);
+        assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1, "nothing else stays behind");
     }
 }

@@ -66,15 +66,40 @@ pub fn write<R: Row>(path: &Path, rows: &[R], stamp: &Stamp) -> Result<()> {
 
 /// Writes a record batch as a table: to a temporary name first, renamed once it is whole and on disk.
 pub fn write_batch(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> Result<()> {
-    let temporary = temporary_path(path);
-    let outcome = write_file(&temporary, table, batch, stamp)
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
-        .with_context(|| format!("cannot write `{}`; what was finished before is kept", path.display()));
-    if outcome.is_err() {
-        // A half-written file helps nobody; the error that led here is the one to report.
-        let _ = std::fs::remove_file(&temporary);
+    write_whole(path, |temporary| write_file(temporary, table, batch, stamp))
+}
+
+/// Has a file written under a temporary name and gives it its own once it is whole and on disk.
+pub(super) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = Unfinished::of(path);
+    write(&unfinished.0).and_then(|()| unfinished.rename(path)).with_context(|| failed(path))
+}
+
+/// The file that a table is written to. What is left of it goes with this value: a half-written file helps nobody.
+pub(super) struct Unfinished(pub PathBuf);
+
+impl Unfinished {
+    /// Of the table of this name.
+    pub(super) fn of(path: &Path) -> Self {
+        Self(temporary_path(path))
     }
-    outcome
+
+    /// Gives it its name.
+    pub(super) fn rename(self, path: &Path) -> Result<()> {
+        Ok(std::fs::rename(&self.0, path)?)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Once it has its name there is nothing to remove; and an error that led here is the one to report.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a table that could not be written says.
+pub(super) fn failed(path: &Path) -> String {
+    format!("cannot write `{}`; what was finished before is kept", path.display())
 }
 
 fn write_file(path: &Path, table: &str, batch: &RecordBatch, stamp: &Stamp) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::settings::mechanism::{Pool, Rule};
-use crate::sweep::Kind;
+use crate::signals::Composite;
+use crate::sweep::{Kind, qualities as qualities_of};
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -55,6 +56,17 @@ fn the_last_axis_changes_fastest_and_the_list_slowest() {
     // An entry that does not say has what the settings have.
     let alphas: Vec<String> = column(&sweep, 1).into_iter().flatten().collect();
     assert_eq!(alphas, [["1.0"; 6], ["2"; 6]].concat());
+}
+
+#[test]
+fn the_quality_signals_of_all_cells_are_known() {
+    let qualities = |text: &str| sweep(text).and_then(|sweep| qualities_of(&sweep)).expect("valid");
+    assert_eq!(qualities("[grid]\nk = [1, 2]\n"), []);
+    assert_eq!(qualities("[grid]\nquality = [\"none\"]\n"), []);
+    let both = [Composite::Default, Composite::Calibrated];
+    assert_eq!(qualities("[simulation]\nquality = \"composite\"\n[grid]\nk = [1, 2]\n"), both[..1]);
+    assert_eq!(qualities("[grid]\nk = [1]\nquality = [\"none\", \"composite_calibrated\"]\n"), both[1..]);
+    assert_eq!(qualities("[[list]]\nquality = \"composite_calibrated\"\n[[list]]\nquality = \"composite\"\n"), both);
 }
 
 #[test]

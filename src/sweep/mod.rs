@@ -17,9 +17,11 @@ pub use file::SweepFile;
 pub use rows::{Alarms, TABLE, batch};
 
 use crate::settings::Simulation;
+use crate::signals::Composite;
 use crate::simulate::network::Network;
 use crate::simulate::{Outcome, Watch, watched};
 use anyhow::{Context, Result};
+use toml::Value;
 
 /// Scores that the closed form of a cell may look at, where its outcomes are too many to keep: some hundredths of a second's
 /// worth. A single simulation takes its time (`simulate::STEPS`); a sweep does so thousands of times.
@@ -41,4 +43,14 @@ pub fn simulate_cell(sweep: &Sweep, network: &Network, cell: usize, watch: Watch
     let settings = sweep.settings(cell)?;
     let outcome = watched(network, &settings, STEPS, watch).with_context(|| sweep.describe(cell))?;
     Ok(Simulated { cell, settings, outcome })
+}
+
+/// The quality signals that inference nodes are paid for in some cell.
+pub fn qualities(sweep: &Sweep) -> Result<Vec<Composite>> {
+    let Some(column) = sweep.columns().iter().find(|column| column.path == "quality") else {
+        return Ok(sweep.settings(0)?.quality.into_iter().collect());
+    };
+    let of_cell = |cell| sweep.value(cell, column).and_then(Value::as_str);
+    let is_paid = |composite: &Composite| (0..sweep.size().cells).any(|cell| of_cell(cell) == Some(composite.name()));
+    Ok(Composite::ALL.into_iter().filter(is_paid).collect())
 }

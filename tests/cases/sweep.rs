@@ -129,7 +129,7 @@ fn a_killed_sweep_ends_like_an_undisturbed_one() {
     let calm = bytes(&scratch, "large");
     std::fs::remove_dir_all(scratch.path("results/own/sweeps")).expect("remove");
 
-    let first = scratch.path("results/own/sweeps/large/part-00001.parquet");
+    let first = scratch.path("results/own/sweeps/large.parts/part-00001.parquet");
     for share in [0.1, 0.3] {
         let mut child =
             scratch.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
@@ -146,7 +146,7 @@ fn a_killed_sweep_ends_like_an_undisturbed_one() {
     }
     scratch.poq(&arguments, 0).says(&["of 1,200 cells were simulated before"]);
     assert!(bytes(&scratch, "large") == calm, "the killed sweep ended with another table");
-    assert!(!scratch.path("results/own/sweeps/large").exists(), "the parts are gone");
+    assert!(!scratch.path("results/own/sweeps/large.parts").exists(), "the parts are gone");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn an_interrupted_sweep_ends_with_130_and_goes_on() {
     scratch.write("large.toml", &large());
     let arguments = ["sweep", "results/own", "large.toml"];
     let child = scratch.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("poq starts");
-    let first = scratch.path("results/own/sweeps/large/part-00001.parquet");
+    let first = scratch.path("results/own/sweeps/large.parts/part-00001.parquet");
     let deadline = Instant::now() + Duration::from_mins(1);
     while !first.exists() {
         assert!(Instant::now() < deadline, "no part appeared");
@@ -169,6 +169,24 @@ fn an_interrupted_sweep_ends_with_130_and_goes_on() {
     assert!(stderr.contains("what was finished is kept"), "{stderr}");
     scratch.poq(&arguments, 0).says(&["were simulated before"]);
     assert_eq!(values(&scratch, "large").keys().map(|(cell, ..)| *cell).collect::<BTreeSet<_>>().len(), 1200);
+}
+
+#[test]
+fn what_users_keep_beside_a_sweep_stays() {
+    let scratch = scored();
+    scratch.write("small.toml", SMALL);
+    let kept =
+        ["small/plot.svg", "small.parts/notes.txt", "read me.txt"].map(|name| format!("results/own/sweeps/{name}"));
+    for name in &kept {
+        scratch.write(name, "mine");
+    }
+    scratch.poq(&["sweep", "results/own", "small.toml"], 0);
+    scratch.poq(&["sweep", "results/own", "small.toml"], 0).says(&["nothing to do"]);
+    assert!(table(&scratch, "small").exists() && kept.iter().all(|name| scratch.path(name).exists()));
+    let evaluators = EVALUATORS.iter().flat_map(|key| ["--evaluator", key]);
+    let again = ["import", "answers.jsonl", "--run", "own", "--update"];
+    scratch.poq(&again.into_iter().chain(evaluators).collect::<Vec<_>>(), 0);
+    assert!(!table(&scratch, "small").exists() && kept.iter().all(|name| scratch.path(name).exists()));
 }
 
 #[test]
@@ -257,8 +275,8 @@ fn a_cell_that_wants_a_composite_is_told_why_there_is_none() {
     let scratch = scored();
     scratch.write("s.toml", "name = \"s\"\n[simulation]\nrounds = 100\n[grid]\nquality = [\"none\", \"composite\"]\n");
     let sweep = ["sweep", "results/own", "s.toml"];
-    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` does not exist", "hint: `poq signals results/own`"]);
+    scratch.poq(&sweep, 2).says(&["signals.parquet` does not exist", "hint: `poq signals results/own`"]);
     scratch.poq(&["signals", "results/own"], 0);
     scratch.poq(&["profile", "results/own", "--latency", "m0=30"], 0);
-    scratch.poq(&sweep, 2).says(&["cell 1", "signals.parquet` was made with other settings", "hint: `poq signals"]);
+    scratch.poq(&sweep, 2).says(&["signals.parquet` was made with other settings", "hint: `poq signals"]);
 }

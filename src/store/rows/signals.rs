@@ -23,6 +23,19 @@ pub struct SignalRow {
     pub error: Option<String>,
 }
 
+/// `signals`, and of it what a quality is read from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignalValue {
+    /// The task that was answered.
+    pub task_id: String,
+    /// Node key of the inference node that answered.
+    pub model: String,
+    /// Name of the signal.
+    pub signal: String,
+    /// The signal in [0, 1]; null where it could not be computed.
+    pub value: Option<f64>,
+}
+
 /// `signal_audit`: how one signal follows the reference quality on the answers to one type of task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalAuditRow {
@@ -36,7 +49,9 @@ pub struct SignalAuditRow {
     pub source: String,
     /// The reference quality it is held against: `f1` or `exact_match`.
     pub reference: String,
-    /// Records looked at: `fit` (the half that chose what is kept), `held_out` (the other half) or `all`.
+    /// Records looked at: `fit` (the half that chose what is kept), `held_out` (the other half) or `all`. Under `all`,
+    /// signals with the model prior in them are compared within each half: values and reference less the means of the
+    /// half. For each half's prior is the mean of the other half, which over both would pull r down by itself.
     pub split: String,
     /// Answers that have both the signal and the reference.
     pub n: i64,
@@ -44,7 +59,8 @@ pub struct SignalAuditRow {
     pub records: i64,
     /// Pearson's r; null for fewer than three answers or a constant column.
     pub pearson: Option<f64>,
-    /// Lower end of its 95 % interval, by resampling records; null for fewer than ten of them.
+    /// Lower end of its 95 % interval, by resampling records; null for fewer than ten of them, where `pearson` is, and where
+    /// r is not defined in 95 % of the resamples.
     pub ci_low: Option<f64>,
     /// Upper end of the interval.
     pub ci_high: Option<f64>,
@@ -116,6 +132,10 @@ pub struct CascadeRow {
 }
 
 impl Row for SignalRow {
+    const TABLE: &'static str = "signals";
+}
+
+impl Row for SignalValue {
     const TABLE: &'static str = "signals";
 }
 
