@@ -1,7 +1,8 @@
 //! Arguments of `poq judge`.
 
+use super::parse::price;
 use super::{StageArguments, WorkArguments};
-use crate::settings::{Backend, Judge, Second};
+use crate::settings::{Backend, Judge, Price, Second};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -23,6 +24,12 @@ pub struct JudgeArguments {
     /// Environment variable that holds the server's key
     #[arg(long, value_name = "VARIABLE")]
     pub key_env: Option<String>,
+    /// Organisation that the server bills [default: `OPENAI_ORG_ID`]
+    #[arg(long, value_name = "ID")]
+    pub organization: Option<String>,
+    /// What the judge costs, in dollars per million tokens
+    #[arg(long, value_name = "INPUT,OUTPUT[,CACHED]", value_parser = price)]
+    pub price: Option<Price>,
     /// Records to judge for each data set and task type
     #[arg(long, value_name = "N")]
     pub n_group: Option<usize>,
@@ -33,7 +40,7 @@ pub struct JudgeArguments {
     #[arg(long, value_name = "USD")]
     pub budget: Option<f64>,
     /// Send nothing: say how many requests, tokens and dollars are coming
-    #[arg(long)]
+    #[arg(long, conflicts_with = "replay")]
     pub dry_run: bool,
     /// Serve the replies of a `judge_replies.jsonl` instead of asking; needs no key and no network
     #[arg(long, value_name = "FILE")]
@@ -86,6 +93,10 @@ impl JudgeArguments {
         if let Some(variable) = &self.key_env {
             judge.key_env.clone_from(variable);
         }
+        if let Some(price) = self.price {
+            judge.prices.insert(judge.model.clone(), price);
+        }
+        judge.organization = self.organization.clone().or_else(|| judge.organization.clone());
         judge.base_url = self.base_url.clone().or_else(|| judge.base_url.clone());
         judge.n_group = self.n_group.unwrap_or(judge.n_group);
         judge.seed = self.seed.unwrap_or(judge.seed);
@@ -104,8 +115,8 @@ impl JudgeArguments {
             checks.second = Some(Second {
                 backend: self.second_backend.unwrap_or(judge.backend),
                 model: model.clone(),
-                base_url: judge.base_url.clone(),
-                key_env: judge.key_env.clone(),
+                base_url: None,
+                key_env: None,
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Values of flags that have a form of their own.
 
-use crate::settings::EvaluatorsPerRound;
+use crate::settings::{EvaluatorsPerRound, Price};
 use crate::signals::Dimension;
 
 pub(super) fn positive(text: &str) -> Result<usize, String> {
@@ -18,6 +18,23 @@ pub(super) fn setting(text: &str) -> Result<(String, toml::Value), String> {
     let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, e.g. consensus.rule=median")?;
     let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
     Ok((path.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.trim().to_owned()))))
+}
+
+pub(super) fn price(text: &str) -> Result<Price, String> {
+    let number = |text: &str| text.trim().parse::<f64>().map_err(|error| format!("`{text}` is not a price: {error}"));
+    match text.split(',').map(number).collect::<Result<Vec<f64>, String>>()?[..] {
+        [input, output] => Ok(Price {
+            input_usd_per_million: input,
+            cached_input_usd_per_million: None,
+            output_usd_per_million: output,
+        }),
+        [input, output, cached] => Ok(Price {
+            input_usd_per_million: input,
+            cached_input_usd_per_million: Some(cached),
+            output_usd_per_million: output,
+        }),
+        _ => Err("write INPUT,OUTPUT or INPUT,OUTPUT,CACHED, in dollars per million tokens, e.g. 0.15,0.60".to_owned()),
+    }
 }
 
 pub(super) fn weight(text: &str) -> Result<(Dimension, f64), String> {
@@ -57,6 +74,15 @@ mod tests {
         {
             assert!(weight(text).is_err_and(|error| error.contains(part)), "{text}");
         }
+    }
+
+    #[test]
+    fn prices_are_two_numbers_or_three() {
+        let three = price("0.15, 0.60,0.075").expect("a price");
+        assert_eq!((three.input_usd_per_million, three.output_usd_per_million), (0.15, 0.60));
+        assert_eq!(three.cached_input_usd_per_million, Some(0.075));
+        assert!(price("1,2").is_ok_and(|price| price.cached_input_usd_per_million.is_none()));
+        assert!(price("1").is_err() && price("1,2,3,4").is_err() && price("1,cheap").is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::store::replies::Replies;
 use crate::store::rows::{JudgeCheckRow, JudgeSampleRow, JudgementRow};
 use crate::store::run_record::StageRecord;
 use crate::store::table;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -34,20 +34,65 @@ use std::path::Path;
 /// Name of the stage, and of its last table but one.
 const STAGE: &str = "judge";
 
+/// Its tables.
+const TABLES: [&str; 3] = ["judge_sample", "judge_checks", "judgements"];
+
 /// Runs the stage alone.
 pub fn command(context: &Context, arguments: &JudgeArguments) -> Result<ExitCode> {
     let mut run = Run::open(&arguments.stage.run)?;
     run.override_work(&arguments.work)?;
     run.override_settings(|settings| arguments.apply(&mut settings.judge))?;
+    if arguments.backend == Some(Backend::None) {
+        return switch_off(context, &mut run);
+    }
     ensure!(
         run.record.settings.judge.judges(),
         "nobody judges: `judge.backend` is `none`\n\
          hint: `--backend local --model NODE`, or `--backend auto --model gpt-4o-mini` with a key in `OPENAI_API_KEY`"
     );
     if arguments.dry_run {
-        return dry_run(context, &run);
+        return dry_run(context, &run, arguments.work.retry_failed);
     }
-    stage(context, &mut run, arguments.work, arguments.replay.as_deref())?.print(context, &run.record.settings)
+    let recording = arguments.replay.as_deref();
+    if recording.is_none() && arguments.base_url.is_none() {
+        check_place(&run)?;
+    }
+    stage(context, &mut run, arguments.work, recording)?.print(context, &run.record.settings)
+}
+
+/// `--backend none`: the run has no judge from now on. What judges have said is kept, for it may have been paid for.
+fn switch_off(context: &Context, run: &mut Run) -> Result<ExitCode> {
+    for path in TABLES.map(|name| run.dir.table(name)) {
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+    }
+    run.record.stages.remove(STAGE);
+    run.settle()?;
+    context.printer.note("judge: switched off; its tables are gone, its replies stay in judge_replies.jsonl");
+    Ok(ExitCode::Done)
+}
+
+/// Refuses to ask another server than the one whose grades the run holds, unless that is said: where a server is may come
+/// from the environment, which is another one tomorrow.
+fn check_place(run: &Run) -> Result<()> {
+    let judge = &run.record.settings.judge;
+    let path = run.dir.table("judgements");
+    if judge.backend == Backend::Local || judge.base_url.is_some() || !path.exists() {
+        return Ok(());
+    }
+    let now = http::base_url(judge)?;
+    let rows = table::read::<JudgementRow>(&path)?;
+    let other = rows.iter().find(|row| row.judge == judge.model && row.place != now && !row.place.starts_with("local"));
+    if let Some(row) = other {
+        bail!(
+            "the grades of this run come from `{}`, and `{}` is at `{now}` now\n\
+             hint: `--base-url` says which of them is meant",
+            row.place,
+            judge.model
+        );
+    }
+    Ok(())
 }
 
 /// The stage; replies come from a recording where one is given.
@@ -55,17 +100,29 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments, recording: O
     run.stage(context, STAGE, |run| {
         let settings = run.record.settings.judge.clone();
         let questions = Questions::read(run)?;
-        let stamp = |fingerprint, inputs| lineage::stamp(run, fingerprint, inputs);
         let inputs = lineage::of_judgements(run)?;
-        table::write(&run.dir.table("judge_sample"), &questions.sample, &stamp(inputs.clone(), inputs))?;
+        let stamp = lineage::stamp(run, inputs.clone(), inputs.clone());
+        let registry = context.registry()?;
+        // What is wrong with any of the judges is said before the first is asked.
+        let judges = questions
+            .by_judge(&settings)
+            .into_iter()
+            .map(|(judge, cases)| Ok((who(&registry, &judge)?, judge, cases)))
+            .collect::<Result<Vec<_>>>()?;
+        if let [(first, ..), (second, ..)] = &judges[..] {
+            let same = first.place == second.place && first.name == second.name;
+            ensure!(!same, "`judge.checks.second` is the judge itself: name another model or server");
+        }
+        table::write(&run.dir.table("judge_sample"), &questions.sample, &stamp)?;
         let mut replies = Replies::open(&run.dir.judge_replies())?;
         let mut record = StageRecord::default();
 
         let mut judgements: Vec<JudgementRow> = Vec::new();
         let mut checks: Vec<JudgeCheckRow> = Vec::new();
-        for (judge, cases) in questions.by_judge(&settings) {
-            let (who, verdicts) = ask(context, run, &judge, &cases, &mut replies, work, recording, &mut record)?;
-            let mut rows = Rows::new(&who, judge.price());
+        for (who, judge, cases) in &judges {
+            let asking = Asking { who, settings: judge, cases, work, recording };
+            let verdicts = asking.ask(context, run, &registry, &mut replies, &mut record)?;
+            let mut rows = Rows::new(who, judge.price());
             let split = cases.iter().filter(|case| case.purpose == Purpose::Judgement).count();
             let (first, others) = verdicts.split_at(split);
             judgements.extend(cases.iter().zip(first).map(|(case, verdict)| rows.judgement(case, verdict)));
@@ -74,13 +131,9 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments, recording: O
             checks
                 .extend(cases[split..].iter().zip(others).map(|(case, verdict)| rows.check(case, verdict, &baselines)));
         }
-        let inputs = lineage::of_judgements(run)?;
-        let write = |run: &Run| -> Result<()> {
-            let stamp = |content| lineage::stamp(run, content, inputs.clone());
-            table::write(&run.dir.table("judge_checks"), &checks, &stamp(parts::content(&checks)))?;
-            table::write(&run.dir.table("judgements"), &judgements, &stamp(parts::content(&judgements)))
-        };
-        write(run)?;
+        let stamp = |content| lineage::stamp(run, content, inputs.clone());
+        table::write(&run.dir.table("judge_checks"), &checks, &stamp(parts::content(&checks)))?;
+        table::write(&run.dir.table("judgements"), &judgements, &stamp(parts::content(&judgements)))?;
         summarise(&settings, &judgements, &checks, &replies, &mut record);
         Ok(record)
     })
@@ -99,7 +152,7 @@ impl Questions {
         ensure!(!answers.is_empty(), "there are no answers to judge");
         let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
         for row in &answers {
-            *answered.entry(&row.task_id).or_default() += 1;
+            *answered.entry(&row.task_id).or_default() += usize::from(row.output.is_some());
         }
         let sample = sample(&tasks, &answered, run.models().len(), settings.n_group, settings.seed);
         let plan = Plan::new(settings, &sample, &tasks, &answers)?;
@@ -116,62 +169,99 @@ impl Questions {
     }
 }
 
-/// Puts the questions of one judge that have no reply yet.
-#[allow(clippy::too_many_arguments)] // what a command works with, and what it adds to
-fn ask(
-    context: &Context,
-    run: &mut Run,
-    settings: &Judge,
-    cases: &[Case],
-    replies: &mut Replies,
+/// The questions of one judge.
+struct Asking<'a> {
+    who: &'a Who,
+    settings: &'a Judge,
+    cases: &'a [Case],
     work: WorkArguments,
-    recording: Option<&Path>,
-    record: &mut StageRecord,
-) -> Result<(Who, Vec<Verdict>)> {
-    let registry = context.registry()?;
-    let who = who(&registry, settings)?;
-    let failed = settled(run, cases, &who, replies, work.retry_failed)?;
-    let is_open = |(case, failed): &(&Case, &Option<Verdict>)| {
-        failed.is_none() && matches!(judge::step_of(case, &who, replies), Step::Ask(..))
-    };
-    let open = cases.iter().zip(&failed).filter(is_open).count();
-    let mut purse = Purse::new(run.record.settings.judge.budget_usd, replies.spent_usd());
-    let mut session = Session { who: &who, replies, purse: &mut purse, quit: &context.quit };
-    let mut backend: Box<dyn judge::Backend> = match (recording, settings.backend) {
-        _ if open == 0 => Box::new(Nobody),
-        (Some(path), _) => Box::new(Replay::open(path, settings.price())?),
-        (None, Backend::Local) => {
-            let model = registry.get(&settings.model, Role::Inference)?;
-            context.prepare(run, &registry, model)?;
-            Box::new(Local::open(&registry, model, settings, &run.record.settings.generation, context.threads)?)
+    recording: Option<&'a Path>,
+}
+
+impl Asking<'_> {
+    /// Puts those that have no reply yet.
+    fn ask(
+        &self,
+        context: &Context,
+        run: &mut Run,
+        registry: &Registry,
+        replies: &mut Replies,
+        record: &mut StageRecord,
+    ) -> Result<Vec<Verdict>> {
+        let Self { who, settings, cases, .. } = self;
+        let failed = settled(run, cases, who, replies, self.work.retry_failed)?;
+        let open = open(cases, &failed, who, replies).count();
+        let mut purse = Purse::new(run.record.settings.judge.budget_usd, replies.spent_usd());
+        let mut backend = if open == 0 { Box::new(Nobody) } else { self.backend(context, run, registry, record)? };
+        let mut session = Session { who, replies, purse: &mut purse, quit: &context.quit };
+        let mut progress = context.printer.progress_of(&format!("judge {}", settings.model), open, "answers");
+        let paid = settings.backend != Backend::Local && settings.price().is_some();
+        let verdicts = session.judge(cases, failed, backend.as_mut(), &mut |done, purse| {
+            if paid {
+                progress.remark(&format!("${:.4} spent", purse.spent()));
+            }
+            progress.advance(done);
+            record.computed_rows += done;
+        });
+        progress.finish();
+        record.details.insert(format!("place_{}", settings.model), json!(who.place));
+        if let Some(how) = backend.manner() {
+            record.details.insert(format!("asked_{}", settings.model), json!(how));
         }
-        (None, _) => {
+        verdicts.with_context(|| format!("judge `{}`", settings.model))
+    }
+
+    /// Whoever answers.
+    fn backend(
+        &self,
+        context: &Context,
+        run: &mut Run,
+        registry: &Registry,
+        record: &mut StageRecord,
+    ) -> Result<Box<dyn judge::Backend>> {
+        let settings = self.settings;
+        if let Some(path) = self.recording {
+            return Ok(Box::new(Replay::open(path, settings.price())?));
+        }
+        if settings.backend != Backend::Local {
             let server = Http::new(settings)?;
             record.warnings.extend(server.warning());
-            Box::new(server)
+            return Ok(Box::new(server));
         }
-    };
-    let mut progress = context.printer.progress_of(&format!("judge {}", settings.model), open, "answers");
-    let paid = settings.backend != Backend::Local && settings.price().is_some();
-    let verdicts = session.judge(cases, failed, backend.as_mut(), &mut |done, purse| {
-        if paid {
-            progress.remark(&format!("${:.4} spent", purse.spent()));
+        if settings.checks.repeats > 0 && settings.temperature == 0.0 {
+            let what = "`judge.checks.repeats`: a local judge without temperature repeats itself to the letter";
+            record.warnings.push(what.to_owned());
         }
-        progress.advance(done);
-        record.computed_rows += done;
-    });
-    progress.finish();
-    if let Some(how) = backend.manner() {
-        record.details.insert(format!("asked_{}", settings.model), json!(how));
+        let model = registry.get(&settings.model, Role::Inference)?;
+        context.prepare(run, registry, model)?;
+        Ok(Box::new(Local::open(registry, model, settings, &run.record.settings.generation, context.threads)?))
     }
-    Ok((who, verdicts.with_context(|| format!("judge `{}`", settings.model))?))
+}
+
+/// The cases that are neither answered nor left at a failure.
+fn open<'a>(
+    cases: &'a [Case],
+    failed: &'a [Option<Verdict>],
+    who: &'a Who,
+    replies: &'a Replies,
+) -> impl Iterator<Item = &'a Case> {
+    let is_open = move |(case, failed): &(&Case, &Option<Verdict>)| {
+        failed.is_none() && matches!(judge::step_of(case, who, replies), Step::Ask(..))
+    };
+    cases.iter().zip(failed).filter(is_open).map(|(case, _)| case)
 }
 
 /// Answers nothing, for there is nothing to ask: neither key nor model is needed then.
 struct Nobody;
 
 impl judge::Backend for Nobody {
-    fn ask(&mut self, _: Vec<judge::Ask>, _: &mut Purse, _: &crate::executor::Quit, _: judge::Sink<'_>) -> Result<()> {
+    fn ask(
+        &mut self,
+        _: Vec<judge::Ask>,
+        _: &mut Purse,
+        _: &crate::executor::Quit,
+        _: &mut dyn judge::Sink,
+    ) -> Result<()> {
         Ok(())
     }
 }
@@ -180,7 +270,7 @@ impl judge::Backend for Nobody {
 fn who(registry: &Registry, settings: &Judge) -> Result<Who> {
     match settings.backend {
         Backend::Local => local::who(registry, registry.get(&settings.model, Role::Inference)?, settings),
-        _ => Ok(Who::new(settings, http::base_url(settings))),
+        _ => Ok(Who::new(settings, http::base_url(settings)?)),
     }
 }
 
@@ -203,8 +293,8 @@ fn settled(
         return Ok(vec![None; cases.len()]);
     }
     let mut failures: HashMap<String, (String, i32)> = HashMap::new();
-    let mut keep = |key: String, error: Option<String>, attempts: i32| {
-        if let (Some(error), true) = (error, attempts > 0) {
+    let mut keep = |key: String, error: Option<String>, attempts: i32, pending: bool| {
+        if let (Some(error), true) = (error, attempts > 0 && !pending) {
             failures.insert(key, (error, attempts));
         }
     };
@@ -212,13 +302,13 @@ fn settled(
     if judgements.exists() {
         let rows = table::read::<JudgementRow>(&judgements)?;
         for row in rows {
-            keep(row.work_key, row.error, row.attempts);
+            keep(row.work_key, row.error, row.attempts, row.pending);
         }
     }
     if checks.exists() {
         let rows = table::read::<JudgeCheckRow>(&checks)?;
         for row in rows {
-            keep(row.work_key, row.error, row.attempts);
+            keep(row.work_key, row.error, row.attempts, row.pending);
         }
     }
     let failed = |case: &Case| {
@@ -245,29 +335,33 @@ fn summarise(
     if refused > 0 {
         record.warnings.push(format!("the judge declined to grade {refused} answers; their rows hold its words"));
     }
-    let over_budget = count(&|row| row.error.as_deref().is_some_and(|error| error.contains("budget")));
-    if over_budget > 0 {
+    let waiting = count(&|row| row.pending) + checks.iter().filter(|row| row.pending).count();
+    if waiting > 0 {
+        let why = judgements.iter().filter(|row| row.pending).find_map(|row| row.error.clone());
+        let why = why.or_else(|| checks.iter().filter(|row| row.pending).find_map(|row| row.error.clone()));
         record.warnings.push(format!(
-            "{over_budget} answers were not judged, for the budget might have been passed: the same command with a larger \
-             --budget goes on"
+            "{waiting} questions wait, the first for this reason: {}; the same command goes on where the reason is gone",
+            why.unwrap_or_default()
         ));
     }
     let repaired = count(&|row| row.repaired == Some(true));
     let again = count(&|row| row.replies > 1);
-    let cost: f64 =
-        judgements.iter().filter_map(|row| row.cost_usd).chain(checks.iter().filter_map(|row| row.cost_usd)).sum();
-    let unpriced = settings.price().is_none();
+    let asked = judgements.iter().filter(|row| row.replies > 0).map(|row| row.cost_usd);
+    let checked = checks.iter().filter(|row| row.raw_reply.is_some()).map(|row| row.cost_usd);
+    let cost: Option<f64> = asked.chain(checked).sum();
     if record.computed_rows > 0 {
-        let cost = if unpriced {
-            format!("at an unknown cost (no price in `[judge.prices.\"{}\"]`)", settings.model)
-        } else {
-            format!("for ${cost:.4}")
+        let cost = match cost {
+            Some(cost) => format!("for ${cost:.4}"),
+            None if settings.price().is_none() => {
+                format!("at an unknown cost (no price in `[judge.prices.\"{}\"]`)", settings.model)
+            }
+            None => "at a cost that is known in part only".to_owned(),
         };
         record.notes.push(format!(
             "judge {}: {} of {} answers graded {cost}; {repaired} replies mended, {again} answers asked about once more, \
              {refused} refused",
             settings.model,
-            judgements.len() - record.failed,
+            count(&|row| row.score.is_some()),
             judgements.len(),
         ));
     }
@@ -278,7 +372,7 @@ fn summarise(
         ("repaired", json!(repaired)),
         ("asked_once_more", json!(again)),
         ("refused", json!(refused)),
-        ("cost_usd", if unpriced { json!(null) } else { json!(cost) }),
+        ("cost_usd", json!(cost)),
         ("spent_usd", json!(replies.spent_usd())),
     ];
     record.details.extend(details.map(|(name, value)| (name.to_owned(), value)));
@@ -295,15 +389,17 @@ pub fn read(run: &Run) -> Result<(Vec<JudgementRow>, Vec<JudgeCheckRow>)> {
 }
 
 /// Says what is coming and sends nothing.
-fn dry_run(context: &Context, run: &Run) -> Result<ExitCode> {
+fn dry_run(context: &Context, run: &Run, retry_failed: bool) -> Result<ExitCode> {
     let settings = &run.record.settings.judge;
     let questions = Questions::read(run)?;
-    let path = run.dir.judge_replies();
-    let replies = Replies::open(&path)?;
+    let mut replies = Replies::open(&run.dir.judge_replies())?;
     let registry = context.registry()?;
     let mut estimates = Vec::new();
     for (judge, cases) in questions.by_judge(settings) {
-        estimates.push(Estimate::new(&cases, &who(&registry, &judge)?, judge.price(), &replies));
+        let who = who(&registry, &judge)?;
+        let failed = settled(run, &cases, &who, &mut replies, retry_failed)?;
+        let left: Vec<bool> = failed.iter().map(Option::is_some).collect();
+        estimates.push(Estimate::new(&cases, &left, &who, judge.price(), &replies));
     }
     let text: Vec<String> = estimates.iter().map(Estimate::text).collect();
     context.printer.data(&text.join("\n"), &estimates)?;

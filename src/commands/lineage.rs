@@ -93,8 +93,6 @@ pub fn of_rewards(run: &Run) -> Result<String> {
         .value("simulation", &run.record.settings.simulation)?
         .text("scores", &of_scores(run)?)
         .text("profile", &of_profile(run)?)
-        // What consensus is held against beside F1, where a judge was asked.
-        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?)
         // Measured anew, a profile says something else though it was made from the same.
         .file("profile.parquet", &run.dir.table("profile"))?;
     let fingerprint = if run.record.settings.simulation.quality.is_some() {
@@ -115,10 +113,21 @@ pub fn of_network(run: &Run, with_signals: bool) -> Result<String> {
         .text("profile", &of_profile(run)?)
         .file("profile.parquet", &run.dir.table("profile"))?
         // What consensus is held against beside F1, where a judge was asked.
-        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
+        .text("judgements", &judged(run)?);
     let fingerprint =
         if with_signals { fingerprint.file("signals.parquet", &run.dir.table("signals"))? } else { fingerprint };
     Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.evaluators()))?.finish())
+}
+
+/// What `network` should have been made from, given what `rewards` is made from: consensus is held against a judge, too, and
+/// nobody is paid by one.
+pub fn of_network_table(run: &Run, rewards: &str) -> Result<String> {
+    Ok(Fingerprint::new("network table").text("rewards", rewards).text("judgements", &judged(run)?).finish())
+}
+
+/// The grades of the run, as far as somebody judges it.
+fn judged(run: &Run) -> Result<String> {
+    if run.record.settings.judge.judges() { fingerprint_of(&run.dir.table("judgements")) } else { Ok(String::new()) }
 }
 
 /// What `judge_sample`, `judgements` and `judge_checks` should have been made from. How fast and how often a server is asked
@@ -151,9 +160,7 @@ pub fn of_signals(run: &Run) -> Result<String> {
 
 /// What `metrics` should have been made from.
 pub fn of_metrics(run: &Run) -> Result<String> {
-    let fingerprint = Fingerprint::new("metrics")
-        .text("scores", &of_scores(run)?)
-        .text("judgements", &fingerprint_of(&run.dir.table("judgements"))?);
+    let fingerprint = Fingerprint::new("metrics").text("scores", &of_scores(run)?).text("judgements", &judged(run)?);
     Ok(with_groups(fingerprint, &run.dir.scores(), with_metrics(run.scorers()))?.finish())
 }
 

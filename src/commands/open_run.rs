@@ -188,6 +188,12 @@ impl Run {
         }
     }
 
+    /// Makes the settings as they are now those that the tables were made with.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.settled = self.record.settings.clone();
+        self.save()
+    }
+
     /// Writes the record as it is now.
     pub(super) fn save(&mut self) -> Result<()> {
         let path = self.dir.record();

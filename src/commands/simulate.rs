@@ -65,7 +65,11 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         let stamp = lineage::stamp(run, inputs.clone(), inputs);
         let (rewards_path, rounds_path) = (run.dir.table("rewards"), run.dir.table("rounds"));
         // The rewards are written last, so a table of them means that the rounds are there too.
-        if table::stamp(&rewards_path)?.as_ref() == Some(&stamp) {
+        let of_network = lineage::of_network_table(run, &stamp.inputs)?;
+        let network_stamp = lineage::stamp(run, of_network.clone(), of_network);
+        let network_path = run.dir.table("network");
+        let is = |path: &Path, stamp: &Stamp| Ok::<_, anyhow::Error>(table::stamp(path)?.as_ref() == Some(stamp));
+        if is(&rewards_path, &stamp)? && is(&network_path, &network_stamp)? {
             let previous = run.record.stages.get("simulate").cloned().unwrap_or_default();
             let rows = table::read::<RewardRow>(&rewards_path)?.len();
             return Ok(StageRecord { rows, computed_rows: 0, ..previous });
@@ -76,7 +80,7 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
         context.check_quit()?;
         let outcome = outcome?;
         write_rounds(context, &network, &settings, &rounds_path, &stamp)?;
-        table::write(&run.dir.table("network"), &outcome.network, &stamp)?;
+        table::write(&network_path, &outcome.network, &network_stamp)?;
         table::write(&rewards_path, &outcome.rewards, &stamp)?;
         let details = [
             ("simulated_rounds".to_owned(), outcome.simulated_rounds.into()),

@@ -34,15 +34,16 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Looks at what is not answered yet.
+    /// Looks at what is not answered yet; cases that are `left` at a failure are done.
     #[must_use]
-    pub fn new(cases: &[Case], who: &Who, price: Option<Price>, replies: &Replies) -> Self {
+    pub fn new(cases: &[Case], left: &[bool], who: &Who, price: Option<Price>, replies: &Replies) -> Self {
         let mut keys = HashSet::new();
         let mut bytes = Vec::new();
         let mut heard: Vec<(usize, Reply)> = Vec::new();
         let mut done = 0;
-        for case in cases {
+        for (case, left) in cases.iter().zip(left) {
             match step_of(case, who, replies) {
+                Step::Ask(..) if *left => done += 1,
                 Step::Ask(conversation, asked) => {
                     bytes.extend(keys.insert(asked.key).then(|| conversation.bytes()));
                 }
@@ -132,12 +133,12 @@ mod tests {
         let silent = Case { conversation: Err("no answer".into()), ..case("") };
         let cases = [case("a"), case("b"), case("b"), case("c"), silent];
         let bytes = cases[0].conversation.as_ref().expect("asked").bytes();
-        let before = Estimate::new(&cases, &who, Some(price), &replies);
+        let before = Estimate::new(&cases, &[false; 5], &who, Some(price), &replies);
         assert_eq!((before.questions, before.done, before.requests), (5, 1, 3));
         assert_eq!((before.output_tokens, before.output_tokens_at_most), (None, 300));
         let most = 3.0 * price::at_most(price, bytes, 100);
         assert!((before.usd_at_most.expect("priced") - most).abs() < 1e-12 && before.usd.is_none());
-        assert!(Estimate::new(&cases, &who, None, &replies).text().contains("unknown"));
+        assert!(Estimate::new(&cases, &[false; 5], &who, None, &replies).text().contains("unknown"));
 
         let keys = who.keys(cases[0].conversation.as_ref().expect("asked"), 0);
         let reply = Reply {
@@ -155,13 +156,16 @@ mod tests {
             attempts: 1,
             cost_usd: None,
             lost_usd: 0.0,
+            promised_usd: 0.0,
             replayed: false,
             reply: Some(reply),
         };
         replies.add(record).expect("written");
-        let after = Estimate::new(&cases, &who, Some(price), &replies);
+        let after = Estimate::new(&cases, &[false; 5], &who, Some(price), &replies);
         assert_eq!((after.done, after.requests, after.output_tokens), (2, 2, Some(40)));
         assert!(after.input_tokens.abs_diff(bytes) <= 1, "half a token a byte, as measured");
+        let left = [false, true, true, false, false];
+        assert_eq!(Estimate::new(&cases, &left, &who, Some(price), &replies).requests, 1, "a failure is left at that");
         assert!(after.usd.expect("known") < after.usd_at_most.expect("known"));
     }
 }

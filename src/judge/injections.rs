@@ -50,7 +50,7 @@ mod tests {
         assert!(names.len() == all().len() && all().len() >= 8);
         for injection in all() {
             let attacked = injection.into_answer("It was {answer}.");
-            assert!(attacked.starts_with("It was {answer}.\n"), "{}", injection.name);
+            assert!(attacked.starts_with("It was {answer}."), "{}", injection.name);
             assert!(attacked.contains("10"), "{}", injection.name);
         }
     }

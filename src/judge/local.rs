@@ -67,7 +67,7 @@ impl Local {
 }
 
 impl Backend for Local {
-    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: Sink<'_>) -> Result<()> {
+    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: &mut dyn Sink) -> Result<()> {
         let requests: Vec<Request> = asks.iter().map(|ask| self.request(ask)).collect();
         let places: HashMap<&str, usize> = asks.iter().map(|ask| (ask.keys.key.as_str(), ask.index)).collect();
         let batching = Batching::of(&self.generation);
@@ -79,7 +79,7 @@ impl Backend for Local {
             |rows| {
                 for row in rows {
                     let index = places[row.work_key.as_str()];
-                    sink(answered(index, row), purse)?;
+                    sink.answered(answered(index, row), purse)?;
                 }
                 Ok(())
             },

@@ -165,14 +165,20 @@ pub struct Answered {
     pub replayed: bool,
 }
 
-/// Where the answers to questions go, one by one; an error ends the asking.
-pub type Sink<'a> = &'a mut dyn FnMut(Answered, &Purse) -> Result<()>;
+/// Where it is told what becomes of questions; an error ends the asking.
+pub trait Sink {
+    /// A request is about to be sent that may cost so many dollars at most, with the attempts before it.
+    fn sending(&mut self, index: usize, at_most_usd: f64) -> Result<()>;
+
+    /// A question is through.
+    fn answered(&mut self, answered: Answered, purse: &Purse) -> Result<()>;
+}
 
 /// Somebody who answers questions.
 pub trait Backend {
     /// Puts the questions; each is answered once through `sink`, in any order. Fails when going on would be pointless (no
     /// such server, key refused) or a stop was asked for; what was answered before has been handed over then.
-    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: Sink<'_>) -> Result<()>;
+    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: &mut dyn Sink) -> Result<()>;
 
     /// How it was asked, where that had to be found out.
     fn manner(&self) -> Option<String> {
@@ -212,26 +218,10 @@ impl Session<'_> {
             if asks.is_empty() {
                 break;
             }
-            let asked: HashMap<usize, (Keys, Vec<usize>)> =
-                asks.iter().map(|(ask, cases)| (ask.index, (ask.keys.clone(), cases.clone()))).collect();
+            let asked = asks.iter().map(|(ask, same)| (ask.index, (ask.keys.clone(), same.clone()))).collect();
             let asks = asks.into_iter().map(|(ask, _)| ask).collect();
-            let outcome = backend.ask(asks, purse, quit, &mut |answered, purse| {
-                let (keys, same) = &asked[&answered.index];
-                if let Some(error) = answered.error() {
-                    for &index in same {
-                        let sofar = verdict::so_far(&cases[index], who, |key| replies.get(key));
-                        failed[index] = Some(sofar.failing(error.to_owned(), answered.attempts));
-                    }
-                }
-                if let Some(record) = answered.into_record(&cases[same[0]], keys) {
-                    replies.add(record)?;
-                }
-                let through = |index: &&usize| {
-                    failed[**index].is_some() || matches!(step_of(&cases[**index], who, replies), Step::Done(_))
-                };
-                done(same.iter().filter(through).count(), purse);
-                Ok(())
-            });
+            let mut keeper = Keeper { cases, who, replies, failed: &mut failed, asked, done: &mut *done };
+            let outcome = backend.ask(asks, purse, quit, &mut keeper);
             replies.finish()?;
             outcome?;
             if quit.requested() {
@@ -243,6 +233,67 @@ impl Session<'_> {
             Step::Ask(..) => failed.unwrap_or_else(|| Verdict::default().failing("it was not asked".to_owned(), 0)),
         };
         Ok(cases.iter().zip(failed).map(verdict).collect())
+    }
+}
+
+/// Stores what comes, and counts what is through.
+struct Keeper<'a> {
+    cases: &'a [Case],
+    who: &'a Who,
+    replies: &'a mut Replies,
+    failed: &'a mut [Option<Verdict>],
+    /// The keys of each question, and the cases that ask it.
+    asked: HashMap<usize, (Keys, Vec<usize>)>,
+    done: &'a mut dyn FnMut(usize, &Purse),
+}
+
+impl Sink for Keeper<'_> {
+    fn sending(&mut self, index: usize, at_most_usd: f64) -> Result<()> {
+        let (keys, same) = &self.asked[&index];
+        let promise = ReplyRecord { promised_usd: at_most_usd, ..record(&self.cases[same[0]], keys) };
+        if at_most_usd > 0.0 { self.replies.add(promise) } else { Ok(()) }
+    }
+
+    fn answered(&mut self, answered: Answered, purse: &Purse) -> Result<()> {
+        let (keys, same) = &self.asked[&answered.index];
+        if let Some(error) = answered.error() {
+            for &index in same {
+                let sofar = verdict::so_far(&self.cases[index], self.who, |key| self.replies.get(key));
+                let verdict = sofar.failing(error.to_owned(), answered.attempts);
+                let pending = matches!(answered.answer, Answer::NotAsked(_));
+                self.failed[index] = Some(Verdict { pending, ..verdict });
+            }
+        }
+        let Answered { answer, attempts, cost_usd, lost_usd, replayed, .. } = answered;
+        let reply = if let Answer::Reply(reply) = answer { Some(reply) } else { None };
+        // What was promised and not spent is taken back, too.
+        if reply.is_some() || lost_usd > 0.0 || self.replies.is_promised(&keys.key) {
+            let record = record(&self.cases[same[0]], keys);
+            self.replies.add(ReplyRecord { attempts, cost_usd, lost_usd, replayed, reply, ..record })?;
+        }
+        let through = |index: &&usize| {
+            let index = **index;
+            self.failed[index].is_some() || matches!(step_of(&self.cases[index], self.who, self.replies), Step::Done(_))
+        };
+        (self.done)(same.iter().filter(through).count(), purse);
+        Ok(())
+    }
+}
+
+/// What is kept of a question, before anything is known of the answer.
+fn record(case: &Case, keys: &Keys) -> ReplyRecord {
+    ReplyRecord {
+        key: keys.key.clone(),
+        content: keys.content.clone(),
+        task_id: case.task_id.clone(),
+        model: case.model.clone(),
+        purpose: case.purpose.name().to_owned(),
+        attempts: 0,
+        cost_usd: None,
+        lost_usd: 0.0,
+        promised_usd: 0.0,
+        replayed: false,
+        reply: None,
     }
 }
 
@@ -285,23 +336,5 @@ impl Answered {
             Answer::Reply(_) => None,
             Answer::Failed(error) | Answer::NotAsked(error) => Some(error),
         }
-    }
-
-    /// What is kept of it: a reply, or that attempts were lost which may have cost something.
-    fn into_record(self, case: &Case, keys: &Keys) -> Option<ReplyRecord> {
-        let Self { answer, attempts, cost_usd, lost_usd, replayed, .. } = self;
-        let reply = if let Answer::Reply(reply) = answer { Some(reply) } else { None };
-        (reply.is_some() || lost_usd > 0.0).then(|| ReplyRecord {
-            key: keys.key.clone(),
-            content: keys.content.clone(),
-            task_id: case.task_id.clone(),
-            model: case.model.clone(),
-            purpose: case.purpose.name().to_owned(),
-            attempts,
-            cost_usd,
-            lost_usd,
-            replayed,
-            reply,
-        })
     }
 }

@@ -135,7 +135,7 @@ mod tests {
         let answers: Vec<GenerationRow> =
             ["m", "n"].iter().flat_map(|model| names.iter().map(|name| samples::answer(name, model))).collect();
         let sample: Vec<JudgeSampleRow> = names.iter().zip(0..).map(|(name, place)| sampled(name, place)).collect();
-        let second = Second { backend: Backend::Chat, model: "k".into(), base_url: None, key_env: "K".into() };
+        let second = Second { backend: Backend::Chat, model: "k".into(), base_url: None, key_env: None };
         let checks = Checks { records: 2, repeats: 3, swap: true, injections: true, second: Some(second) };
         let plan = Plan::new(&settings(checks), &sample, &tasks, &answers).expect("planned");
         let count = |wanted: fn(&Purpose) -> bool| plan.checks.iter().filter(|case| wanted(&case.purpose)).count();

@@ -25,7 +25,7 @@ impl Replay {
 }
 
 impl Backend for Replay {
-    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: Sink<'_>) -> Result<()> {
+    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: &mut dyn Sink) -> Result<()> {
         for ask in asks {
             if quit.requested() {
                 break;
@@ -36,7 +36,10 @@ impl Backend for Replay {
                 || Answer::NotAsked(format!("`{}` holds no reply to this question", self.name)),
                 Answer::Reply,
             );
-            sink(Answered { index: ask.index, answer, attempts: 0, cost_usd, lost_usd: 0.0, replayed: true }, purse)?;
+            sink.answered(
+                Answered { index: ask.index, answer, attempts: 0, cost_usd, lost_usd: 0.0, replayed: true },
+                purse,
+            )?;
         }
         Ok(())
     }

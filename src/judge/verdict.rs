@@ -39,6 +39,8 @@ pub struct Verdict {
     pub replies: Vec<Reply>,
     /// Requests sent for them.
     pub attempts: u32,
+    /// Whether it was not asked, or not to the end, and is to be taken up again.
+    pub pending: bool,
     /// Why there is no score.
     pub error: Option<String>,
 }

@@ -42,6 +42,7 @@ fn play(case: &Case, replies: &[Reply]) -> (Verdict, usize) {
                     attempts: 2,
                     cost_usd: None,
                     lost_usd: 0.0,
+                    promised_usd: 0.0,
                     replayed: false,
                     reply: Some(replies.next().expect("asked more often than there are replies").clone()),
                 };

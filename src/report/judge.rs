@@ -19,6 +19,8 @@ const WORDS: f64 = 10.0;
 pub struct JudgeReport {
     /// Name of the judge.
     pub judge: String,
+    /// Where it is: the address of a server's API, or `local` and a hash.
+    pub place: String,
     /// Whether poq ran it itself.
     pub local: bool,
     /// Answers in the sample.
@@ -89,7 +91,8 @@ pub struct CheckSummary {
     pub n: usize,
     /// Questions without a grade.
     pub failed: usize,
-    /// Mean of the grade under the check minus the grade without.
+    /// Mean over records of the grade under the check minus the grade without: questions about one record are not
+    /// independent. `n` counts records.
     pub shift: Estimate,
     /// Mean size of that difference.
     pub mean_difference: Option<f64>,
@@ -116,6 +119,7 @@ pub(super) fn judge(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> Op
     let checked = inputs.judge_checks.iter().filter(|row| row.raw_reply.is_some()).map(|row| row.cost_usd);
     Some(JudgeReport {
         judge: first.judge.clone(),
+        place: first.place.clone(),
         local: inputs.settings.judge.backend == crate::settings::Backend::Local,
         answers: rows.len(),
         graded: count(|row| row.score.is_some()),
@@ -192,9 +196,8 @@ fn summary(check: &str, variant: &str, rows: &[&JudgeCheckRow]) -> CheckSummary 
     let (under, without): (Vec<f64>, Vec<f64>) =
         rows.iter().filter_map(|row| Some((row.score?, row.baseline?))).unzip();
     let differences: Vec<f64> = under.iter().zip(&without).map(|(a, b)| a - b).collect();
-    let share = |wanted: fn(f64) -> bool| {
-        mean(&differences.iter().map(|d| f64::from(u8::from(wanted(*d)))).collect::<Vec<_>>())
-    };
+    let share =
+        |wanted: fn(f64) -> bool| mean(differences.iter().map(|d| f64::from(u8::from(wanted(*d)))).collect::<Vec<_>>());
     let sizes: Vec<f64> = differences.iter().map(|d| d.abs()).collect();
     let [a, b] = [&under, &without].map(|side| side.iter().map(|score| Some(*score)).collect::<Vec<_>>());
     let agreement = agreement(&a, &b);
@@ -204,7 +207,7 @@ fn summary(check: &str, variant: &str, rows: &[&JudgeCheckRow]) -> CheckSummary 
         judge: rows.first().map(|row| row.judge.clone()).unwrap_or_default(),
         n: differences.len(),
         failed: rows.iter().filter(|row| row.score.is_none()).count(),
-        shift: Estimate::of_mean(&differences),
+        shift: Estimate::of_mean(&by_record(rows)),
         mean_difference: mean(&sizes),
         equal_share: share(|d| d == 0.0),
         raised_share: share(|d| d > 0.0),
@@ -213,6 +216,16 @@ fn summary(check: &str, variant: &str, rows: &[&JudgeCheckRow]) -> CheckSummary 
         spearman: agreement.spearman,
         weighted_kappa: weighted_kappa(&a, &b),
     }
+}
+
+/// Mean difference of each record, in order of first appearance.
+fn by_record(rows: &[&JudgeCheckRow]) -> Vec<f64> {
+    let records = distinct(rows.iter().map(|row| row.task_id.as_str()));
+    let of_record = |record: &str| -> Option<f64> {
+        let own = rows.iter().filter(|row| row.task_id == record);
+        mean(own.filter_map(|row| Some(row.score? - row.baseline?)).collect::<Vec<_>>())
+    };
+    records.into_iter().filter_map(of_record).collect()
 }
 
 /// Mean over answers of the standard deviation of all grades that each got.
@@ -243,6 +256,7 @@ mod tests {
             baseline: Some(baseline),
             raw_reply: None,
             attempts: 1,
+            pending: false,
             input_tokens: None,
             output_tokens: None,
             cost_usd: None,
@@ -265,7 +279,11 @@ mod tests {
         let names: Vec<(&str, &str)> = found.iter().map(|c| (c.check.as_str(), c.variant.as_str())).collect();
         assert_eq!(names, [("repeat", ""), ("injection", ""), ("injection", "flattery"), ("injection", "threat")]);
         let repeat = &found[0];
-        assert_eq!((repeat.n, repeat.failed, repeat.shift.value), (3, 1, Some(1.0)));
+        assert_eq!(
+            (repeat.n, repeat.failed, repeat.shift.value),
+            (3, 1, Some(0.75)),
+            "1.5 of one record, 0 of the other"
+        );
         assert!(repeat.equal_share.is_some_and(|share| (share - 1.0 / 3.0).abs() < 1e-12));
         assert!(repeat.raised_share.is_some_and(|share| (share - 2.0 / 3.0).abs() < 1e-12));
         assert_eq!((repeat.mean_difference, repeat.std_within), (Some(1.0), Some(0.5)), "4, 5, 6 and 7, 7");

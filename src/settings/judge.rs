@@ -16,6 +16,8 @@ pub struct Judge {
     pub model: String,
     /// Where the server's API begins; `OPENAI_BASE_URL` or `OpenAI`'s own where it is not given.
     pub base_url: Option<String>,
+    /// Organisation that a server of `OpenAI`'s bills; `OPENAI_ORG_ID` where it is not given.
+    pub organization: Option<String>,
     /// Environment variable that holds the server's key. A server that wants none needs none.
     pub key_env: String,
     /// Records to judge for each data set and task type: the same ones for every model.
@@ -52,7 +54,8 @@ impl Default for Judge {
             backend: Backend::None,
             model: String::new(),
             base_url: None,
-            key_env: default_key_env(),
+            organization: None,
+            key_env: "OPENAI_API_KEY".to_owned(),
             n_group: 30,
             seed: 42,
             temperature: 0.0,
@@ -68,10 +71,6 @@ impl Default for Judge {
             checks: Checks::default(),
         }
     }
-}
-
-fn default_key_env() -> String {
-    "OPENAI_API_KEY".to_owned()
 }
 
 /// The paper fixes a system prompt and does not print it; what it must make the judge do it says: a score from 0 to 10, a
@@ -149,8 +148,8 @@ pub struct Second {
     #[serde(default)]
     pub base_url: Option<String>,
     /// Environment variable that holds its key.
-    #[serde(default = "default_key_env")]
-    pub key_env: String,
+    #[serde(default)]
+    pub key_env: Option<String>,
 }
 
 impl Judge {
@@ -160,8 +159,8 @@ impl Judge {
         self.checks.second.as_ref().map(|second| Self {
             backend: second.backend,
             model: second.model.clone(),
-            base_url: second.base_url.clone(),
-            key_env: second.key_env.clone(),
+            base_url: second.base_url.clone().or_else(|| self.base_url.clone()),
+            key_env: second.key_env.clone().unwrap_or_else(|| self.key_env.clone()),
             ..self.clone()
         })
     }
@@ -199,7 +198,16 @@ impl Judge {
             "`judge.temperature` must be 0 (greedy) or lie in [0.001, 1000]; it is {}",
             self.temperature
         );
-        ensure!(self.max_output_tokens > 0, "`judge.max_output_tokens` must be at least 1");
+        ensure!(
+            (1..=1_000_000).contains(&self.max_output_tokens),
+            "`judge.max_output_tokens` must lie in 1..1000000; it is {}",
+            self.max_output_tokens
+        );
+        ensure!(
+            self.checks.repeats <= 100,
+            "`judge.checks.repeats` must not exceed 100; it is {}",
+            self.checks.repeats
+        );
         ensure!(!self.system_prompt.trim().is_empty(), "`judge.system_prompt` must not be empty");
         ensure!(self.concurrency > 0, "`judge.concurrency` must be at least 1");
         ensure!(self.requests_per_minute != Some(0), "`judge.requests_per_minute` must be at least 1");
@@ -215,10 +223,14 @@ impl Judge {
         );
         ensure!(self.checks.records > 0, "`judge.checks.records` must be at least 1");
         check_who("judge", self)?;
-        match self.second() {
-            Some(second) => check_who("judge.checks.second", &second),
-            None => Ok(()),
-        }
+        let Some(second) = self.second() else { return Ok(()) };
+        check_who("judge.checks.second", &second)?;
+        ensure!(
+            (second.backend == Backend::Local, &second.model, &second.base_url)
+                != (self.backend == Backend::Local, &self.model, &self.base_url),
+            "`judge.checks.second` is the judge itself: name another model or server"
+        );
+        Ok(())
     }
 }
 
@@ -236,17 +248,19 @@ fn check_who(section: &str, judge: &Judge) -> Result<()> {
         judge.model,
         judge.model
     );
-    let Some(url) = &judge.base_url else { return Ok(()) };
-    ensure!(
-        url.starts_with("http://") || url.starts_with("https://"),
-        "`{section}.base_url` must begin with http:// or https://"
-    );
-    // A secret in the URL would stand in run.json, so the URL itself is not repeated.
+    match &judge.base_url {
+        Some(url) => check_url(&format!("{section}.base_url"), url, &judge.key_env),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an address that is none, or that holds a secret. It may, so it is not repeated.
+pub fn check_url(what: &str, url: &str, key_env: &str) -> Result<()> {
+    ensure!(url.starts_with("http://") || url.starts_with("https://"), "`{what}` must begin with http:// or https://");
     let host = url.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
     ensure!(
         !host.contains('@') && !url.contains('?'),
-        "`{section}.base_url` must hold no user, password or query: a key belongs into the environment variable `{}`",
-        judge.key_env
+        "`{what}` must hold no user, password or query: a key belongs into the environment variable `{key_env}`"
     );
     Ok(())
 }
@@ -272,6 +286,9 @@ mod tests {
         let text = "backend = 'chat'\nmodel = 'a'\ntemperature = 0.5\nchecks = { second = { backend = 'local', model = 'b' } }";
         let second = check(text).expect("valid").second().expect("a second judge");
         assert_eq!((second.backend, second.model.as_str(), second.temperature), (Backend::Local, "b", 0.5));
+        let text = "backend = 'chat'\nmodel = 'a'\nbase_url = 'http://h/v1'\nkey_env = 'K'\nchecks = { second = { backend = 'chat', model = 'b' } }";
+        let other = check(text).expect("valid").second().expect("a second judge");
+        assert_eq!((other.base_url.as_deref(), other.key_env.as_str()), (Some("http://h/v1"), "K"));
         assert_eq!(second.price().map(|price| price.output_usd_per_million), Some(0.0), "a local judge is not paid");
     }
 
@@ -288,6 +305,11 @@ mod tests {
             ("backend = 'chat'\nmodel = 'm'\nbase_url = 'localhost:1'", "`judge.base_url`"),
             ("backend = 'chat'\nmodel = 'm'\nbase_url = 'http://me:secret@h/v1'", "OPENAI_API_KEY"),
             ("backend = 'chat'\nmodel = 'm'\nchecks = { second = { backend = 'none', model = 'b' } }", "second"),
+            (
+                "backend = 'chat'\nmodel = 'm'\nchecks = { second = { backend = 'auto', model = 'm' } }",
+                "the judge itself",
+            ),
+            ("checks = { repeats = 101 }", "`judge.checks.repeats`"),
             ("prices = { m = { input_usd_per_million = -1, output_usd_per_million = 1 } }", "`judge.prices.m`"),
             ("api_key = 'x'", "api_key"),
         ] {

@@ -8,7 +8,7 @@ mod scoring;
 mod signals;
 mod simulation;
 
-pub use judge::{Backend, Checks, Judge, Price, Second};
+pub use judge::{Backend, Checks, Judge, Price, Second, check_url};
 pub use scoring::{F1References, Scope, Scoring};
 pub use signals::{Cascade, Reference, Signals, Verdict, Weights};
 pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};

@@ -36,6 +36,10 @@ pub struct ReplyRecord {
     /// What else may have been paid for, in dollars at most: attempts without a reply, and replies of unknown cost.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_usd: f64,
+    /// What the request may cost at most, in dollars, written before it is sent: a kill must not make it forgotten. The next
+    /// record of the same key takes its place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub promised_usd: f64,
     /// Whether it was served from a recording, and so paid by somebody else.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replayed: bool,
@@ -80,14 +84,22 @@ pub struct Replies {
     file: Option<File>,
     synced: Instant,
     by_key: HashMap<String, ReplyRecord>,
+    /// Promises that nothing has taken the place of.
+    promised: HashMap<String, f64>,
     spent_usd: f64,
 }
 
 impl Replies {
     /// Opens the file, if it is there; the first reply makes it.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut replies =
-            Self { path: path.to_owned(), file: None, synced: Instant::now(), by_key: HashMap::new(), spent_usd: 0.0 };
+        let mut replies = Self {
+            path: path.to_owned(),
+            file: None,
+            synced: Instant::now(),
+            by_key: HashMap::new(),
+            promised: HashMap::new(),
+            spent_usd: 0.0,
+        };
         if !path.exists() {
             return Ok(replies);
         }
@@ -124,7 +136,13 @@ impl Replies {
     /// Dollars that the run has paid for everything in the file, or may have paid.
     #[must_use]
     pub fn spent_usd(&self) -> f64 {
-        self.spent_usd
+        self.spent_usd + self.promised.values().sum::<f64>()
+    }
+
+    /// Whether a request was sent of which nothing has come yet.
+    #[must_use]
+    pub fn is_promised(&self, key: &str) -> bool {
+        self.promised.contains_key(key)
     }
 
     /// Lets a request be put again; what it was answered stays in the file.
@@ -159,6 +177,11 @@ impl Replies {
     }
 
     fn index(&mut self, record: ReplyRecord) {
+        self.promised.remove(&record.key);
+        if record.promised_usd > 0.0 {
+            self.promised.insert(record.key, record.promised_usd);
+            return;
+        }
         let paid = if record.replayed { 0.0 } else { record.cost_usd.unwrap_or(0.0) };
         self.spent_usd += paid + record.lost_usd;
         if record.reply.is_some() {
@@ -209,6 +232,7 @@ mod tests {
             attempts: 1,
             cost_usd: text.map(|_| 0.5),
             lost_usd: if text.is_none() { 0.25 } else { 0.0 },
+            promised_usd: 0.0,
             replayed: false,
             reply: text.map(|text| Reply { text: text.into(), latency_ms: Some(0.1), ..Reply::default() }),
         }
@@ -233,7 +257,11 @@ mod tests {
         assert_eq!(replies.get("a").and_then(|r| r.reply.as_ref()).map(|r| r.text.as_str()), Some("later"));
         assert!(replies.get("b").is_none(), "what was lost is no answer");
         assert!((replies.spent_usd() - 1.25).abs() < 1e-12 && replies.iter().count() == 1);
+        // What was promised counts until it is known what came of it.
+        replies.add(ReplyRecord { promised_usd: 2.0, cost_usd: None, ..record("c", None) }).expect("written");
+        assert!((Replies::open(&path).expect("opened").spent_usd() - 3.25).abs() < 1e-12);
         replies.add(record("c", Some("z"))).expect("written");
+        assert!((replies.spent_usd() - 1.75).abs() < 1e-12);
         replies.forget("a");
         assert!(replies.get("a").is_none());
         replies.finish().expect("synced");

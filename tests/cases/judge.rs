@@ -2,10 +2,11 @@
 
 use crate::support::server::{Act, Seen, Server};
 use crate::support::{Ran, Scratch, answers, import};
-use poq::store::rows::{JudgeCheckRow, JudgeSampleRow, JudgementRow};
+use poq::store::rows::{JudgeCheckRow, JudgeSampleRow, JudgementRow, NetworkRow, RewardRow};
 use std::collections::HashSet;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What no file, log or error may hold.
 pub const KEY: &str = "sk-test-THISISSECRET-0123456789";
@@ -131,7 +132,9 @@ fn what_was_recorded_is_served_without_key_or_network() {
     let ran = Ran::from(command.env_remove("OPENAI_API_KEY").output().expect("poq starts"));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let plain = |rows: Vec<JudgementRow>| -> Vec<JudgementRow> {
-        rows.into_iter().map(|row| JudgementRow { work_key: String::new(), attempts: 0, ..row }).collect()
+        rows.into_iter()
+            .map(|row| JudgementRow { work_key: String::new(), attempts: 0, place: String::new(), ..row })
+            .collect()
     };
     assert_eq!(plain(judgements(&other)), plain(expected));
     assert_eq!(server.seen().len(), sent, "nobody was asked");
@@ -149,25 +152,15 @@ fn what_was_recorded_is_served_without_key_or_network() {
     );
 }
 
-const PRICES: &str = r#"{"grader": {"input_usd_per_million": 1000.0, "output_usd_per_million": 2000.0}}"#;
-
-/// Writes prices into the run, which no flag does.
-fn set_prices(scratch: &Scratch) {
-    let path = "results/own/run.json";
-    let text = std::fs::read_to_string(scratch.path(path)).expect("read");
-    let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    record["settings"]["judge"]["prices"] = serde_json::from_str(PRICES).expect("JSON");
-    scratch.write(path, &record.to_string());
-}
+const PRICE: &str = "1000,2000";
 
 #[test]
 fn a_budget_stops_in_time_and_a_larger_one_goes_on() {
     let scratch = run_of(20, 1);
     let server = Server::start(grader);
     judge(&scratch, &server.url(), &["--budget", "1"], 2).says(&["`grader` costs", "judge.prices"]);
-    set_prices(&scratch);
-    let ran = judge(&scratch, &server.url(), &["--budget", "5", "--concurrency", "3"], 1);
-    ran.says(&["were not judged, for the budget might have been passed"]);
+    let ran = judge(&scratch, &server.url(), &["--price", PRICE, "--budget", "5", "--concurrency", "3"], 1);
+    ran.says(&["questions wait", "not asked: the budget of $5 might be passed"]);
     let paid: f64 = server
         .seen()
         .iter()
@@ -195,11 +188,92 @@ fn a_budget_stops_in_time_and_a_larger_one_goes_on() {
 }
 
 #[test]
+fn a_question_that_the_budget_stopped_half_way_is_taken_up_again() {
+    let scratch = run_of(2, 1);
+    let server = Server::start(|seen| {
+        if seen.asked().contains("cannot be used") { grader(seen) } else { Act::says(seen, "Seven, I would say.") }
+    });
+    // Enough for one question: it gets prose, and there is nothing left to ask once more.
+    judge(&scratch, &server.url(), &["--price", PRICE, "--budget", "2.6"], 1).says(&["questions wait"]);
+    let rows = judgements(&scratch);
+    assert!(rows.iter().all(|row| row.pending && row.score.is_none()), "{rows:?}");
+    assert!(rows.iter().any(|row| row.replies == 1 && row.raw_reply.is_some() && row.cost_usd > Some(0.0)), "{rows:?}");
+    judge(&scratch, &server.url(), &["--budget", "1000"], 0).says(&["2 of 2 answers graded"]);
+    assert!(server.sent().values().all(|&times| times == 1), "nothing was asked twice");
+    assert!(judgements(&scratch).iter().all(|row| !row.pending && row.replies == 2));
+}
+
+#[test]
+fn what_a_kill_left_under_way_counts_towards_the_budget() {
+    let scratch = run_of(6, 1);
+    let server = Server::start(|seen| grader(seen).after(Duration::from_secs(30)));
+    let more = ["--price", PRICE, "--budget", "1000", "--concurrency", "4"];
+    let mut child = command(&scratch, &server.url(), &more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("poq starts");
+    while server.seen().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    let ran = judge(&scratch, &server.url(), &["--budget", "1", "--price", PRICE], 1);
+    ran.says(&["not asked: the budget of $1 might be passed"]);
+    assert!(!ran.stderr.contains("$0.000000 are spent"), "what was sent may have to be paid: {}", ran.stderr);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_judge_that_is_switched_off_leaves_no_grade_behind() {
+    let scratch = Scratch::new();
+    scratch.edit("tiny.toml", "[profile]", "[judge]\nbackend = \"chat\"\nmodel = \"grader\"\nn_group = 2\n[profile]");
+    let server = Server::start(|seen| Act::says(seen, "{\"score\": 5, \"justification\": \"\"}"));
+    let run = |code: i32| {
+        let mut command = scratch.command(&["run", "tiny.toml", "--update"]);
+        let ran = Ran::from(command.env("OPENAI_BASE_URL", server.url()).output().expect("poq starts"));
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        ran
+    };
+    assert!(run(0).stdout.contains("`grader`"));
+    let network = || -> Vec<NetworkRow> { scratch.table("results/tiny/network.parquet") };
+    let judged = |rows: &[NetworkRow]| rows.iter().any(|row| row.proxy.as_deref() == Some("judge"));
+    assert!(judged(&network()));
+    let rewards: Vec<RewardRow> = scratch.table("results/tiny/rewards.parquet");
+
+    // Where the server is came from the environment: without it the run does not turn to another one.
+    let ran = scratch.command(&["judge", "results/tiny", "--n-group", "3"]).output().expect("poq starts");
+    let ran = Ran::from(ran);
+    assert_eq!(ran.code, Some(2));
+    ran.says(&["the grades of this run come from", "--base-url"]);
+
+    scratch.poq(&["judge", "results/tiny", "--backend", "none"], 0).says(&["switched off"]);
+    assert!(!scratch.path("results/tiny/judgements.parquet").exists());
+    assert!(scratch.path("results/tiny/judge_replies.jsonl").exists(), "what was paid for is kept");
+    scratch.poq(&["report", "results/tiny"], 0);
+    scratch.poq(&["simulate", "results/tiny"], 0);
+    assert!(!judged(&network()));
+    assert_eq!(scratch.table::<RewardRow>("results/tiny/rewards.parquet"), rewards, "nobody is paid by a judge");
+    let ran = scratch.poq(&["report", "results/tiny"], 0);
+    assert!(!ran.stdout.contains("`grader`") && ran.stdout.contains("No LLM judge was asked for"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_run_that_was_simulated_before_it_is_judged_can_be_reported_on() {
+    let scratch = Scratch::new();
+    scratch.poq(&["run", "tiny.toml"], 0);
+    let server = Server::start(|seen| Act::says(seen, "{\"score\": 5, \"justification\": \"\"}"));
+    let arguments = ["judge", "results/tiny", "--backend", "chat", "--model", "grader", "--base-url"];
+    scratch.poq(&[&arguments[..], &[&server.url()]].concat(), 0);
+    let ran = scratch.poq(&["report", "results/tiny"], 0);
+    assert!(ran.stdout.contains("`grader`"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_dry_run_says_what_is_coming_and_sends_nothing() {
     let scratch = run_of(6, 2);
-    set_prices(&scratch);
     let server = Server::start(grader);
-    let more = ["--dry-run", "--swap", "--check-records", "1", "--second", "other"];
+    let more = ["--dry-run", "--price", PRICE, "--swap", "--check-records", "1", "--second", "other"];
     let ran = judge(&scratch, &server.url(), &more, 0);
     assert!(ran.stdout.contains("questions      16, 0 of them done"), "{}", ran.stdout);
     assert!(ran.stdout.contains("at most $") && ran.stdout.contains("unknown: no price"), "{}", ran.stdout);
@@ -298,8 +372,18 @@ fn nobody_judges_unless_told() {
     let scratch = run_of(2, 1);
     scratch.poq(&["judge", "results/own"], 2).says(&["nobody judges", "--backend"]);
     scratch.poq(&["judge", "results/own", "--backend", "chat"], 2).says(&["`judge.model`"]);
-    let url = format!("http://u:{KEY}@h/v1");
-    let ran = scratch.poq(&["judge", "results/own", "--backend", "chat", "--model", "m", "--base-url", &url], 2);
-    ran.says(&["`judge.base_url`"]);
-    assert!(!ran.stderr.contains(KEY));
+    let judge = ["judge", "results/own", "--backend", "chat", "--model", "m"];
+    for url in [format!("http://u:{KEY}@h/v1"), format!("http://h/v1?key={KEY}")] {
+        let ran = scratch.poq(&[&judge[..], &["--base-url", &url]].concat(), 2);
+        ran.says(&["`judge.base_url`"]);
+        assert!(!ran.stderr.contains(KEY));
+        for more in [&["--dry-run"][..], &[]] {
+            let mut command = scratch.command(&[&judge[..], more].concat());
+            let ran = Ran::from(command.env("OPENAI_BASE_URL", &url).output().expect("poq starts"));
+            ran.says(&["`OPENAI_BASE_URL`"]);
+            assert!(ran.code == Some(2) && !ran.stderr.contains(KEY) && !ran.stdout.contains(KEY));
+        }
+    }
+    let ran = scratch.poq(&[&judge[..], &["--second", "m"]].concat(), 2);
+    ran.says(&["the judge itself"]);
 }

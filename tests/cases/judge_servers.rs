@@ -34,7 +34,7 @@ const TROUBLE: [(&str, &str); 12] = [
 fn misbehave(seen: &Seen) -> Act {
     let text = seen.text();
     let trouble = TROUBLE.iter().rev().find(|(word, _)| text.contains(&format!("trouble {word}."))).map_or("", |t| t.0);
-    let again = text.contains("That reply cannot be used");
+    let again = text.contains("It cannot be used");
     let first = seen.before == 0;
     match trouble {
         "wait" if first => Act::status(429, r#"{"error": {"message": "slow down"}}"#).header("retry-after", "1"),
@@ -222,7 +222,10 @@ fn ten_kills_pay_for_nothing_twice() {
     let calm = run_of(60, 2);
     judge(&calm, &server.url(), &more, 0);
     let plain = |scratch: &Scratch| -> Vec<JudgementRow> {
-        judgements(scratch).into_iter().map(|row| JudgementRow { latency_ms: None, ..row }).collect()
+        judgements(scratch)
+            .into_iter()
+            .map(|row| JudgementRow { latency_ms: None, place: String::new(), work_key: String::new(), ..row })
+            .collect()
     };
     assert_eq!(plain(&scratch), plain(&calm), "killed ten times or undisturbed: the same rows");
 }

@@ -13,7 +13,7 @@ mod wire;
 use super::price::{self, Purse};
 use super::{Answer, Answered, Ask, Backend, Sink, Who};
 use crate::executor::Quit;
-use crate::settings::{Judge, Price};
+use crate::settings::{Judge, Price, check_url};
 use anyhow::{Context as _, Result, anyhow};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use dialects::{Dialects, Next};
@@ -22,6 +22,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use pace::Pace;
 use send::{Sent, Server};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -62,10 +63,17 @@ pub struct Http {
 }
 
 /// Where the judge of these settings is.
-#[must_use]
-pub fn base_url(settings: &Judge) -> String {
+pub fn base_url(settings: &Judge) -> Result<String> {
     let given = || std::env::var(BASE_URL).ok().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
-    settings.base_url.clone().or_else(given).unwrap_or_else(|| OPENAI.to_owned()).trim_end_matches('/').to_owned()
+    let url = match (&settings.base_url, given()) {
+        (Some(url), _) => url.clone(),
+        (None, Some(url)) => {
+            check_url(BASE_URL, &url, &settings.key_env)?;
+            url
+        }
+        (None, None) => OPENAI.to_owned(),
+    };
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// A question on its way.
@@ -85,12 +93,9 @@ type Attempted = (Job, Dialect, Option<Sent>);
 impl Http {
     /// Makes a client for the judge of these settings; nothing is sent yet.
     pub fn new(settings: &Judge) -> Result<Self> {
-        let url = base_url(settings);
-        anyhow::ensure!(
-            url.starts_with("http://") || url.starts_with("https://"),
-            "`{BASE_URL}` must begin with http:// or https://"
-        );
-        let server = Server::new(&url, &settings.key_env, Duration::from_secs_f64(settings.timeout_s))?;
+        let url = base_url(settings)?;
+        let timeout = Duration::from_secs_f64(settings.timeout_s);
+        let server = Server::new(&url, &settings.key_env, settings.organization.as_deref(), timeout)?;
         let dialects = Dialects::new(settings.backend, url == OPENAI);
         Ok(Self { who: Who::new(settings, url), server, price: settings.price(), settings: settings.clone(), dialects })
     }
@@ -124,15 +129,19 @@ impl Http {
         &self,
         mut job: Job,
         dialect: Dialect,
-        hold: Option<Instant>,
+        hold: &Cell<Option<Instant>>,
         pace: &Pace,
         quit: &Quit,
     ) -> Attempted {
         let ready = async {
-            if let Some(moment) = job.not_before.max(hold) {
+            if let Some(moment) = job.not_before {
                 sleep_until(moment).await;
             }
             pace.wait(self.tokens(&job.ask)).await;
+            // The server may have asked for a pause meanwhile, and for another one during that.
+            while let Some(moment) = hold.get().filter(|moment| *moment > Instant::now()) {
+                sleep_until(moment).await;
+            }
         };
         if !before_quit(ready, quit).await {
             return (job, dialect, None);
@@ -143,139 +152,159 @@ impl Http {
         (job, dialect, Some(sent))
     }
 
-    async fn run(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: Sink<'_>) -> Result<()> {
+    async fn run(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: &mut dyn Sink) -> Result<()> {
         let largest = asks.iter().map(|ask| self.tokens(ask)).max().unwrap_or(0);
         let pace = Pace::new(self.settings.requests_per_minute, self.settings.tokens_per_minute, largest);
-        let mut dialects = std::mem::take(&mut self.dialects);
-        let outcome = self.drive(asks, &mut dialects, &pace, purse, quit, sink).await;
-        self.dialects = dialects;
+        let (dialects, hold) = (std::mem::take(&mut self.dialects), Cell::new(None));
+        let queue = asks.into_iter().map(|ask| self.job(ask)).collect();
+        let mut flight = Flight {
+            http: self,
+            queue,
+            dialects,
+            purse,
+            sink,
+            hold: &hold,
+            unanswered: (0, String::new()),
+            stop: None,
+        };
+        let outcome = flight.fly(&pace, quit).await;
+        self.dialects = flight.dialects;
         outcome
     }
+}
 
-    async fn drive(
-        &self,
-        asks: Vec<Ask>,
-        dialects: &mut Dialects,
-        pace: &Pace,
-        purse: &mut Purse,
-        quit: &Quit,
-        sink: Sink<'_>,
-    ) -> Result<()> {
-        let mut queue: VecDeque<Job> = asks.into_iter().map(|ask| self.job(ask)).collect();
+/// The loop: questions that wait, and what was learnt of the server.
+struct Flight<'a> {
+    http: &'a Http,
+    queue: VecDeque<Job>,
+    dialects: Dialects,
+    purse: &'a mut Purse,
+    sink: &'a mut dyn Sink,
+    /// The server asked everybody to wait until then.
+    hold: &'a Cell<Option<Instant>>,
+    /// Questions in a row that got no reply, and why the last one got none.
+    unanswered: (usize, String),
+    /// Why nothing more is sent.
+    stop: Option<anyhow::Error>,
+}
+
+impl Flight<'_> {
+    async fn fly(&mut self, pace: &Pace, quit: &Quit) -> Result<()> {
         let mut flying = FuturesUnordered::new();
-        let mut state = Conduct::default();
         loop {
-            while state.stop.is_none() && !quit.requested() {
+            while self.stop.is_none() && !quit.requested() {
                 // Until it is known what the server understands, one question has to find out.
-                let room = if dialects.settled().is_some() { self.settings.concurrency } else { 1 };
+                let room = if self.dialects.settled().is_some() { self.http.settings.concurrency } else { 1 };
                 if flying.len() >= room {
                     break;
                 }
-                let Some(job) = queue.pop_front() else { break };
-                if !purse.allows(job.at_most) {
-                    queue.push_front(job);
+                let Some(job) = self.queue.pop_front() else { break };
+                if !self.purse.allows(job.at_most) {
+                    self.queue.push_front(job);
                     if flying.is_empty() {
                         // Nothing under way could give some of its promise back.
-                        for job in queue.drain(..) {
-                            sink(job.through(Answer::NotAsked(over_budget(purse)), None), purse)?;
-                        }
+                        self.give_up(&over_budget(self.purse))?;
                     }
                     break;
                 }
-                purse.promise(job.at_most);
-                flying.push(self.attempt(job, dialects.current(), state.hold, pace, quit));
+                self.purse.promise(job.at_most);
+                self.sink.sending(job.ask.index, job.lost_usd + job.at_most)?;
+                flying.push(self.http.attempt(job, self.dialects.current(), self.hold, pace, quit));
             }
             let Some((job, dialect, sent)) = flying.next().await else { break };
-            self.land(job, dialect, sent, dialects, &mut state, &mut queue, purse, sink)?;
+            self.land(job, dialect, sent)?;
         }
-        state.stop.map_or(Ok(()), Err)
+        if self.dialects.settled().is_none() && self.unanswered.0 > 0 {
+            let url = self.http.server.base_url();
+            self.stop_for(anyhow!("`{url}` does not answer: {}", self.unanswered.1));
+        }
+        // What was sent for them may have to be paid: it must not be forgotten.
+        self.give_up("not asked to the end: the asking was stopped")?;
+        self.stop.take().map_or(Ok(()), Err)
+    }
+
+    /// Ends every question that waits.
+    fn give_up(&mut self, why: &str) -> Result<()> {
+        while let Some(job) = self.queue.pop_front() {
+            self.sink.answered(job.through(Answer::NotAsked(why.to_owned()), None), self.purse)?;
+        }
+        Ok(())
     }
 
     /// Takes in what came of an attempt.
-    #[allow(clippy::too_many_arguments)] // the whole state of the loop
-    fn land(
-        &self,
-        mut job: Job,
-        dialect: Dialect,
-        sent: Option<Sent>,
-        dialects: &mut Dialects,
-        state: &mut Conduct,
-        queue: &mut VecDeque<Job>,
-        purse: &mut Purse,
-        sink: Sink<'_>,
-    ) -> Result<()> {
+    fn land(&mut self, mut job: Job, dialect: Dialect, sent: Option<Sent>) -> Result<()> {
         let promised = job.at_most;
         match sent {
-            None => purse.settle(promised, 0.0),
+            None => {
+                self.purse.settle(promised, 0.0);
+                self.queue.push_front(job);
+            }
             Some(Sent::Reply(reply)) => {
-                dialects.settle(dialect);
-                state.unanswered = 0;
-                let cost = self.price.and_then(|price| price::of_reply(price, &reply));
+                self.dialects.settle(dialect);
+                self.unanswered.0 = 0;
+                let cost = self.http.price.and_then(|price| price::of_reply(price, &reply));
                 if cost.is_none() {
                     job.lost_usd += job.at_most;
                 }
-                purse.settle(promised, cost.unwrap_or(job.at_most));
-                sink(job.through(Answer::Reply(reply), cost), purse)?;
+                self.purse.settle(promised, cost.unwrap_or(job.at_most));
+                self.sink.answered(job.through(Answer::Reply(reply), cost), self.purse)?;
             }
             Some(Sent::Again { why, after, maybe_paid }) => {
                 let lost = if maybe_paid { job.at_most } else { 0.0 };
                 job.lost_usd += lost;
-                purse.settle(promised, lost);
-                if let Some(wait) = after.filter(|wait| *wait > PATIENCE) {
-                    let seconds = wait.as_secs();
-                    state.stop_for(anyhow!("`{}` asks to wait for {seconds} s: {why}", self.server.base_url()));
-                    return Ok(());
-                }
-                let now = Instant::now();
-                state.hold = state.hold.max(after.map(|wait| now + wait));
-                if let Some(delay) = job.delays.next() {
-                    job.not_before = Some(now + delay.max(after.unwrap_or_default()));
-                    queue.push_front(job);
-                    return Ok(());
-                }
-                state.unanswered += 1;
-                let why = format!("no reply in {} attempts: the last time {why}", job.attempts);
-                let patience = if dialects.settled().is_some() { GONE } else { NEVER_THERE };
-                if state.unanswered >= patience {
-                    let url = self.server.base_url();
-                    state.stop_for(anyhow!("`{url}` does not answer: {why}"));
-                }
-                sink(job.through(Answer::Failed(why), None), purse)?;
+                self.purse.settle(promised, lost);
+                self.again(job, &why, after)?;
             }
-            Some(Sent::Refused { status, why }) => {
-                purse.settle(promised, 0.0);
-                match dialects.refused(dialect, status) {
-                    Next::TryAnother => queue.push_front(job),
-                    Next::NotThisQuestion => sink(job.through(Answer::Failed(why), None), purse)?,
-                    Next::NoDialectLeft => {
-                        let url = self.server.base_url();
-                        state.stop_for(anyhow!(
-                            "`{url}` takes no request of poq's: {why}\nhint: does the address end where the API begins, e.g. in /v1?"
+            Some(Sent::Refused(refusal)) => {
+                self.purse.settle(promised, 0.0);
+                match self.dialects.refused(dialect, &refusal) {
+                    Next::TryAnother => self.queue.push_front(job),
+                    Next::NotThisQuestion(why) => {
+                        self.sink.answered(job.through(Answer::Failed(why), None), self.purse)?;
+                    }
+                    Next::NoDialectLeft(why) => {
+                        self.queue.push_front(job);
+                        let url = self.http.server.base_url();
+                        self.stop_for(anyhow!(
+                            "`{url}` takes no request of poq's: {why}\n\
+                             hint: does the address end where the API begins, e.g. in /v1?"
                         ));
                     }
                 }
             }
             Some(Sent::Stop(error)) => {
-                purse.settle(promised, 0.0);
-                state.stop_for(error);
+                self.purse.settle(promised, 0.0);
+                self.queue.push_front(job);
+                self.stop_for(error);
             }
         }
         Ok(())
     }
-}
 
-/// What the loop has learnt.
-#[derive(Default)]
-struct Conduct {
-    /// The server asked everybody to wait until then.
-    hold: Option<Instant>,
-    /// Questions in a row that got no reply.
-    unanswered: usize,
-    /// Why nothing more is sent.
-    stop: Option<anyhow::Error>,
-}
+    /// No reply came: the question waits for another attempt, or is given up.
+    fn again(&mut self, mut job: Job, why: &str, after: Option<Duration>) -> Result<()> {
+        let url = self.http.server.base_url();
+        if let Some(wait) = after.filter(|wait| *wait > PATIENCE) {
+            self.stop_for(anyhow!("`{url}` asks to wait for {} s: {why}", wait.as_secs()));
+            self.queue.push_front(job);
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.hold.set(self.hold.get().max(after.map(|wait| now + wait)));
+        if let Some(delay) = job.delays.next() {
+            job.not_before = Some(now + delay.max(after.unwrap_or_default()));
+            self.queue.push_front(job);
+            return Ok(());
+        }
+        let why = format!("no reply in {} attempts: the last time {why}", job.attempts);
+        self.unanswered = (self.unanswered.0 + 1, why.clone());
+        let patience = if self.dialects.settled().is_some() { GONE } else { NEVER_THERE };
+        if self.unanswered.0 >= patience {
+            self.stop_for(anyhow!("`{url}` does not answer: {why}"));
+        }
+        self.sink.answered(job.through(Answer::Failed(why), None), self.purse)
+    }
 
-impl Conduct {
     fn stop_for(&mut self, error: anyhow::Error) {
         self.stop.get_or_insert(error);
     }
@@ -307,7 +336,7 @@ async fn before_quit(ready: impl Future<Output = ()>, quit: &Quit) -> bool {
 }
 
 impl Backend for Http {
-    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: Sink<'_>) -> Result<()> {
+    fn ask(&mut self, asks: Vec<Ask>, purse: &mut Purse, quit: &Quit, sink: &mut dyn Sink) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

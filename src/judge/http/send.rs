@@ -1,5 +1,6 @@
 //! One request to a server and what came of it.
 
+use super::dialects::Refusal;
 use super::secret::Secret;
 use super::wire::{self, Dialect};
 use crate::store::replies::Reply;
@@ -9,6 +10,9 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime};
 
+/// Status of a gateway behind which the request timed out; it has no name of its own.
+const TIMED_OUT_BEHIND: u16 = 524;
+
 /// Longest body that is read.
 const BODY_BYTES: usize = 8 << 20;
 
@@ -16,7 +20,8 @@ const BODY_BYTES: usize = 8 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Environment variables that `OpenAI`'s own clients read, and the headers that they become.
-const HEADERS: [(&str, &str); 2] = [("OPENAI_ORG_ID", "openai-organization"), ("OPENAI_PROJECT_ID", "openai-project")];
+const ORGANIZATION: (&str, &str) = ("OPENAI_ORG_ID", "openai-organization");
+const PROJECT: (&str, &str) = ("OPENAI_PROJECT_ID", "openai-project");
 
 /// What came of a request.
 #[derive(Debug)]
@@ -33,12 +38,7 @@ pub enum Sent {
         maybe_paid: bool,
     },
     /// The server does not take this request; another one it may take.
-    Refused {
-        /// The HTTP status.
-        status: StatusCode,
-        /// Why.
-        why: String,
-    },
+    Refused(Refusal),
     /// No other request would fare better.
     Stop(anyhow::Error),
 }
@@ -54,7 +54,7 @@ pub struct Server {
 impl Server {
     /// Makes a client; nothing is sent yet. TLS is verified, proxies come from the environment, and redirects are not
     /// followed: a key goes where the user sent it.
-    pub fn new(base_url: &str, key_env: &str, timeout: Duration) -> Result<Self> {
+    pub fn new(base_url: &str, key_env: &str, organization: Option<&str>, timeout: Duration) -> Result<Self> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = Secret::from_env(key_env);
@@ -62,8 +62,10 @@ impl Server {
         if let Some(key) = &key {
             headers.insert(AUTHORIZATION, key.bearer().with_context(|| format!("`{key_env}`"))?);
         }
-        for (variable, header) in HEADERS {
-            if let Some(value) = std::env::var(variable).ok().filter(|value| !value.trim().is_empty()) {
+        let of_env = |variable: &str| std::env::var(variable).ok();
+        let organization = organization.map(str::to_owned).or_else(|| of_env(ORGANIZATION.0));
+        for ((variable, header), value) in [(ORGANIZATION, organization), (PROJECT, of_env(PROJECT.0))] {
+            if let Some(value) = value.filter(|value| !value.trim().is_empty()) {
                 let value = HeaderValue::from_str(value.trim()).with_context(|| format!("`{variable}`"))?;
                 headers.insert(header, value);
             }
@@ -101,17 +103,20 @@ impl Server {
             Err(error) => return self.lost(error),
         };
         let (status, after) = (response.status(), retry_after(response.headers()));
-        let body = match self.body(response).await {
+        let body = self.body(response).await;
+        if status != StatusCode::OK {
+            // The status and the headers are there, whatever became of the rest.
+            return self.failure(status, after, &body.unwrap_or_default());
+        }
+        let body = match body {
             Ok(body) => body,
             Err(sent) => return sent,
         };
-        if status != StatusCode::OK {
-            return self.failure(status, after, &body);
-        }
         match dialect.reply(&body) {
             Ok(reply) => Sent::Reply(Reply {
                 text: self.redact(&reply.text),
                 refusal: reply.refusal.map(|text| self.redact(&text)),
+                finish_reason: reply.finish_reason.map(|text| self.redact(&text)),
                 latency_ms: Some(started.elapsed().as_secs_f64() * 1e3),
                 ..reply
             }),
@@ -156,7 +161,8 @@ impl Server {
         let server = &self.base_url;
         match status {
             // What the server says of a key may hold parts of it.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Sent::Stop(self.unwelcome(status)),
+            StatusCode::UNAUTHORIZED => Sent::Stop(self.unwelcome(status)),
+            StatusCode::FORBIDDEN => Sent::Stop(self.unwelcome(status).context(why)),
             StatusCode::PAYMENT_REQUIRED => Sent::Stop(anyhow!("`{server}` wants to be paid first{said}")),
             StatusCode::TOO_MANY_REQUESTS if wire::code(&body) == Some("insufficient_quota") => {
                 Sent::Stop(anyhow!("the account at `{server}` has nothing left{said}"))
@@ -164,17 +170,22 @@ impl Server {
             StatusCode::NOT_FOUND if wire::code(&body) == Some("model_not_found") => {
                 Sent::Stop(anyhow!("`{server}` does not know the model{said}"))
             }
-            StatusCode::REQUEST_TIMEOUT
-            | StatusCode::CONFLICT
-            | StatusCode::TOO_EARLY
-            | StatusCode::TOO_MANY_REQUESTS => Sent::Again { why, after, maybe_paid: false },
+            StatusCode::CONFLICT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Sent::Again { why, after, maybe_paid: false }
+            }
             // Not implemented: like a path that is not there.
-            StatusCode::NOT_IMPLEMENTED => Sent::Refused { status, why },
-            status if status.is_server_error() => Sent::Again { why, after, maybe_paid: false },
+            StatusCode::NOT_IMPLEMENTED => refused(status, &body, why),
+            // A gateway gave up; what stands behind it may have gone on.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+                Sent::Again { why, after, maybe_paid: true }
+            }
+            status if status.is_server_error() => {
+                Sent::Again { why, after, maybe_paid: status.as_u16() == TIMED_OUT_BEHIND }
+            }
             status if status.is_redirection() => Sent::Stop(anyhow!(
                 "`{server}` answered {status}: it is somewhere else\nhint: give the address it redirects to as `judge.base_url`"
             )),
-            status => Sent::Refused { status, why },
+            status => refused(status, &body, why),
         }
     }
 
@@ -191,6 +202,16 @@ impl Server {
     fn redact(&self, text: &str) -> String {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
+}
+
+/// A request that is not taken. One that a filter keeps from the model is declined, as by the model itself.
+fn refused(status: StatusCode, body: &Value, why: String) -> Sent {
+    let code = wire::code(body).map(str::to_owned);
+    if code.as_deref() == Some("content_filter") {
+        let finish_reason = Some("content_filter".to_owned());
+        return Sent::Reply(Reply { refusal: Some(why), finish_reason, ..Reply::default() });
+    }
+    Sent::Refused(Refusal { status, code, why })
 }
 
 /// How long a server asks to wait: milliseconds, seconds, or until a date.
@@ -212,7 +233,7 @@ mod tests {
     use super::*;
 
     fn server(url: &str) -> Server {
-        Server::new(url, "POQ_TEST_NO_SUCH_KEY", Duration::from_secs(1)).expect("a client")
+        Server::new(url, "POQ_TEST_NO_SUCH_KEY", None, Duration::from_secs(1)).expect("a client")
     }
 
     fn waits(name: &'static str, value: &str) -> Option<Duration> {
@@ -247,10 +268,15 @@ mod tests {
         assert!(stops(of(401, "")) && stops(of(403, "")) && stops(of(302, "")) && stops(of(402, "")));
         assert!(stops(of(429, r#"{"error": {"code": "insufficient_quota"}}"#)));
         assert!(stops(of(404, r#"{"error": {"code": "model_not_found", "message": "no m"}}"#)));
-        assert!(again(of(429, "{}")) && again(of(500, "<html>")) && again(of(529, "")) && again(of(408, "")));
+        assert!(again(of(429, "{}")) && again(of(500, "<html>")) && again(of(529, "")));
         for status in [400, 404, 405, 413, 422, 501] {
-            assert!(matches!(of(status, ""), Sent::Refused { .. }), "{status}");
+            assert!(matches!(of(status, ""), Sent::Refused(_)), "{status}");
         }
+        for status in [408, 502, 504, 524] {
+            assert!(matches!(of(status, ""), Sent::Again { maybe_paid: true, .. }), "{status}");
+        }
+        let filtered = of(400, r#"{"error": {"code": "content_filter", "message": "no"}}"#);
+        assert!(matches!(filtered, Sent::Reply(Reply { refusal: Some(_), .. })));
     }
 
     #[test]

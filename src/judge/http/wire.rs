@@ -32,6 +32,10 @@ pub struct Dialect {
     pub api: Api,
     /// How the JSON reply is asked for.
     pub form: Form,
+    /// Whether a temperature is sent: reasoning models refuse it.
+    pub temperature: bool,
+    /// Whether chat completions call the limit on tokens `max_completion_tokens`, as newer models of `OpenAI`'s want it.
+    pub completion_tokens: bool,
 }
 
 impl Dialect {
@@ -62,13 +66,21 @@ impl Dialect {
     /// The request's body.
     #[must_use]
     pub fn body(self, who: &Who, conversation: &Conversation) -> Value {
-        let (name, tokens, temperature) = (&who.name, who.max_output_tokens, who.temperature);
+        let (name, tokens) = (&who.name, who.max_output_tokens);
+        let mut body = match self.api {
+            Api::Responses => {
+                json!({"model": name, "input": conversation, "max_output_tokens": tokens, "store": false})
+            }
+            Api::Chat if self.completion_tokens => {
+                json!({"model": name, "messages": conversation, "max_completion_tokens": tokens})
+            }
+            Api::Chat => json!({"model": name, "messages": conversation, "max_tokens": tokens}),
+        };
+        if self.temperature {
+            body["temperature"] = who.temperature.into();
+        }
         match self.api {
             Api::Responses => {
-                let mut body = json!({
-                    "model": name, "input": conversation, "temperature": temperature,
-                    "max_output_tokens": tokens, "store": false,
-                });
                 let format = match self.form {
                     Form::Schema => schema(),
                     Form::Object => json!({"type": "json_object"}),
@@ -78,9 +90,6 @@ impl Dialect {
                 body
             }
             Api::Chat => {
-                let mut body = json!({
-                    "model": name, "messages": conversation, "temperature": temperature, "max_tokens": tokens,
-                });
                 let format = match self.form {
                     Form::Schema => {
                         let mut inner = schema();
@@ -101,6 +110,10 @@ impl Dialect {
     pub fn reply(self, body: &[u8]) -> Result<Reply, String> {
         let body: Value =
             serde_json::from_slice(body).map_err(|error| format!("the body of its reply is not JSON: {error}"))?;
+        // Some servers report errors with status 200.
+        if let Some(said) = message(&body).filter(|_| body["error"].is_object() || body["error"].is_string()) {
+            return Err(format!("its reply is an error: {said}"));
+        }
         match self.api {
             Api::Responses => responses(&body),
             Api::Chat => chat(&body),
@@ -128,9 +141,6 @@ fn schema() -> Value {
 
 fn responses(body: &Value) -> Result<Reply, String> {
     let output = body["output"].as_array().ok_or("its reply has no `output`")?;
-    if body["status"] == "failed" {
-        return Err(format!("its reply says it failed: {}", message(body).unwrap_or_default()));
-    }
     let parts = || {
         output
             .iter()
@@ -148,9 +158,7 @@ fn responses(body: &Value) -> Result<Reply, String> {
     let usage = &body["usage"];
     Ok(Reply {
         text: texts.concat(),
-        refusal: parts()
-            .find(|part| part["type"] == "refusal")
-            .and_then(|part| part["refusal"].as_str().map(str::to_owned)),
+        refusal: said(parts().find(|part| part["type"] == "refusal").map(|part| &part["refusal"])),
         finish_reason: finish.map(str::to_owned),
         input_tokens: usage["input_tokens"].as_u64(),
         cached_tokens: usage["input_tokens_details"]["cached_tokens"].as_u64(),
@@ -166,14 +174,26 @@ fn chat(body: &Value) -> Result<Reply, String> {
         return Err("its reply has no message".to_owned());
     }
     Ok(Reply {
-        text: message["content"].as_str().unwrap_or_default().to_owned(),
-        refusal: message["refusal"].as_str().map(str::to_owned),
+        text: content(&message["content"]),
+        refusal: said(message.get("refusal")),
         finish_reason: choice["finish_reason"].as_str().map(str::to_owned),
         input_tokens: usage["prompt_tokens"].as_u64(),
         cached_tokens: usage["prompt_tokens_details"]["cached_tokens"].as_u64(),
         output_tokens: usage["completion_tokens"].as_u64(),
         latency_ms: None,
     })
+}
+
+/// A message's text: one string, or parts.
+fn content(value: &Value) -> String {
+    let parts = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts = parts.iter().filter_map(|part| part["text"].as_str());
+    value.as_str().map_or_else(|| texts.collect(), str::to_owned)
+}
+
+/// A text that says something.
+fn said(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
 /// The server's own words for an error.
@@ -208,7 +228,12 @@ mod tests {
 
     #[test]
     fn requests_are_those_of_the_two_apis() {
-        let of = |api, form| Dialect { api, form }.body(&who(), &asked());
+        let dialect = |api, form| Dialect { api, form, temperature: true, completion_tokens: false };
+        let of = |api, form| dialect(api, form).body(&who(), &asked());
+        let newer = Dialect { temperature: false, completion_tokens: true, ..dialect(Api::Chat, Form::Schema) };
+        let newer = newer.body(&who(), &asked());
+        assert!(newer.get("temperature").is_none() && newer.get("max_tokens").is_none());
+        assert_eq!(newer["max_completion_tokens"], 50);
         let responses = of(Api::Responses, Form::Schema);
         assert_eq!(responses["input"][1], json!({"role": "user", "content": "this"}));
         assert_eq!(responses["text"]["format"]["schema"]["required"], json!(["score", "justification"]));
@@ -226,7 +251,8 @@ mod tests {
 
     #[test]
     fn replies_of_both_apis_are_read() {
-        let responses = Dialect { api: Api::Responses, form: Form::Schema };
+        let responses =
+            Dialect { api: Api::Responses, form: Form::Schema, temperature: true, completion_tokens: false };
         let body = json!({"status": "completed", "output": [
             {"type": "reasoning", "summary": []},
             {"type": "message", "content": [{"type": "output_text", "text": "{\"score\""}, {"type": "output_text", "text": ": 1}"}]},
@@ -244,10 +270,14 @@ mod tests {
                 .is_err_and(|e| e.contains("broke"))
         );
 
-        let chat = Dialect { api: Api::Chat, form: Form::Schema };
+        let chat = Dialect { api: Api::Chat, ..responses };
         let body = json!({"choices": [{"finish_reason": "stop", "message": {"content": "x"}}], "usage": {"prompt_tokens": 7, "completion_tokens": 2}});
         let reply = chat.reply(body.to_string().as_bytes()).expect("read");
         assert_eq!((reply.text.as_str(), reply.input_tokens, reply.cached_tokens), ("x", Some(7), None));
+        let parts = json!({"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "refusal": ""}}]});
+        let reply = chat.reply(parts.to_string().as_bytes()).expect("read");
+        assert_eq!((reply.text.as_str(), reply.refusal), ("ab", None));
+        assert!(chat.reply(br#"{"error": {"message": "no such thing"}}"#).is_err_and(|e| e.contains("no such thing")));
         let empty = json!({"choices": [{"finish_reason": "content_filter", "message": {"content": null}}]});
         assert_eq!(chat.reply(empty.to_string().as_bytes()).expect("read").text, "");
         for bad in ["", "<html>", "{}", "{\"choices\": []}", "[1]", "{\"choices\": [{}]}"] {

@@ -29,8 +29,8 @@ pub(super) fn judge(report: &Report) -> Vec<Block> {
     if !judge.checks.is_empty() {
         blocks.push(Block::paragraph(
             "Checks: grades of the same answers when asked again (repeat), with the candidate answer first (swap), with an \
-             attempt to dictate the score in the answer (injection), and by another judge (second). \"Shift\" is the mean \
-             change of the grade, ± its 95 % interval; kappa is Cohen's, with quadratic weights.",
+             attempt to dictate the score in the answer (injection), and by another judge (second). n counts pairs of grades; \
+             \"shift\" is the mean change of the grade over records, ± its 95 % interval; kappa is Cohen's, with quadratic weights.",
         ));
         blocks.push(Block::Table(checks(&judge.checks)));
         let within = judge.checks.iter().find_map(|check| check.std_within);
@@ -45,6 +45,7 @@ pub(super) fn judge(report: &Report) -> Vec<Block> {
 
 fn opening(judge: &JudgeReport) -> String {
     let JudgeReport { judge: name, answers, graded, refused, repaired, asked_once_more, .. } = judge;
+    let place = if judge.local { String::new() } else { format!(" at {}", judge.place) };
     let cost = match judge.cost_usd {
         _ if judge.local => ", run by poq itself".to_owned(),
         Some(cost) => format!(", for ${cost:.4}"),
@@ -57,7 +58,7 @@ fn opening(judge: &JudgeReport) -> String {
         ""
     };
     format!(
-        "`{name}` graded {graded} of {answers} sampled answers{cost}. {repaired} replies had to be mended, {asked_once_more} \
+        "`{name}`{place} graded {graded} of {answers} sampled answers{cost}. {repaired} replies had to be mended, {asked_once_more} \
          answers were asked about once more, {refused} were refused.{caution}"
     )
 }

@@ -25,6 +25,8 @@ pub struct JudgementRow {
     pub model: String,
     /// Name of the judge.
     pub judge: String,
+    /// Where it is: the address of the server's API, or `local` and a hash of its files.
+    pub place: String,
     /// The grade, from 0 to 10; null when there is none.
     pub score: Option<f64>,
     /// Why, in the judge's words; null when there is no grade.
@@ -35,6 +37,8 @@ pub struct JudgementRow {
     pub repaired: Option<bool>,
     /// Whether the judge declined to grade.
     pub refused: bool,
+    /// Whether it was not asked, or not to the end (a budget, a recording without the reply): the next `poq judge` does.
+    pub pending: bool,
     /// Replies: 2 where the first could not be understood and the judge was asked once more.
     pub replies: i32,
     /// Requests sent, those included that got no reply.
@@ -79,6 +83,8 @@ pub struct JudgeCheckRow {
     pub raw_reply: Option<String>,
     /// Requests sent, those included that got no reply.
     pub attempts: i32,
+    /// Whether it was not asked, or not to the end: the next `poq judge` does.
+    pub pending: bool,
     /// Tokens of the requests that were answered; null where the server does not say.
     pub input_tokens: Option<i64>,
     /// Tokens of the replies; null where the server does not say.
