@@ -192,9 +192,7 @@ fn summary(check: &str, variant: &str, rows: &[&JudgeCheckRow]) -> CheckSummary 
     let (under, without): (Vec<f64>, Vec<f64>) =
         rows.iter().filter_map(|row| Some((row.score?, row.baseline?))).unzip();
     let differences: Vec<f64> = under.iter().zip(&without).map(|(a, b)| a - b).collect();
-    let share = |wanted: fn(f64) -> bool| {
-        mean(&differences.iter().map(|d| f64::from(u8::from(wanted(*d)))).collect::<Vec<_>>())
-    };
+    let share = |wanted: fn(f64) -> bool| mean(differences.iter().map(|d| f64::from(u8::from(wanted(*d)))));
     let sizes: Vec<f64> = differences.iter().map(|d| d.abs()).collect();
     let [a, b] = [&under, &without].map(|side| side.iter().map(|score| Some(*score)).collect::<Vec<_>>());
     let agreement = agreement(&a, &b);
