@@ -9,6 +9,7 @@ use crate::cli::SignalsArguments;
 use crate::exit_code::ExitCode;
 use crate::model::registry::{Against, Architecture, Role};
 use crate::signals::{self, Composite, Evaluator, Inputs};
+use crate::simulate::Watch;
 use crate::store::rows::{SignalRow, SignalValue};
 use crate::store::run_record::StageRecord;
 use crate::store::stream::{Reader, Writer};
@@ -66,8 +67,10 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<StageSummary> {
             evaluators: &evaluators,
             settings: &run.record.settings.signals,
         };
-        let outcome = signals::build(&inputs, &context.quit)?;
+        let stopped = || context.quit.requested();
+        let outcome = signals::build(&inputs, Watch { stopped: &stopped, ..Watch::NOBODY });
         context.check_quit()?;
+        let outcome = outcome?;
         table::write(&run.dir.table(OTHERS[0]), &outcome.audit, &stamp)?;
         table::write(&run.dir.table(OTHERS[1]), &outcome.cascade, &stamp)?;
         let mut writer = Writer::create(&run.dir.table(STAGE))?;

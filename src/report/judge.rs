@@ -196,8 +196,7 @@ fn summary(check: &str, variant: &str, rows: &[&JudgeCheckRow]) -> CheckSummary 
     let (under, without): (Vec<f64>, Vec<f64>) =
         rows.iter().filter_map(|row| Some((row.score?, row.baseline?))).unzip();
     let differences: Vec<f64> = under.iter().zip(&without).map(|(a, b)| a - b).collect();
-    let share =
-        |wanted: fn(f64) -> bool| mean(differences.iter().map(|d| f64::from(u8::from(wanted(*d)))).collect::<Vec<_>>());
+    let share = |wanted: fn(f64) -> bool| mean(differences.iter().map(|d| f64::from(u8::from(wanted(*d)))));
     let sizes: Vec<f64> = differences.iter().map(|d| d.abs()).collect();
     let [a, b] = [&under, &without].map(|side| side.iter().map(|score| Some(*score)).collect::<Vec<_>>());
     let agreement = agreement(&a, &b);
@@ -223,7 +222,7 @@ fn by_record(rows: &[&JudgeCheckRow]) -> Vec<f64> {
     let records = distinct(rows.iter().map(|row| row.task_id.as_str()));
     let of_record = |record: &str| -> Option<f64> {
         let own = rows.iter().filter(|row| row.task_id == record);
-        mean(own.filter_map(|row| Some(row.score? - row.baseline?)).collect::<Vec<_>>())
+        mean(own.filter_map(|row| Some(row.score? - row.baseline?)))
     };
     records.into_iter().filter_map(of_record).collect()
 }

@@ -5,7 +5,7 @@ use super::answers::Answers;
 use super::calibrate::{Calibration, Half};
 use super::composite::{Composite, PerDimension, renormalise};
 use super::dimensions::{DIMENSIONS, Dimension};
-use crate::executor::{Interrupted, Quit};
+use crate::simulate::{Stopped, Watch};
 use crate::statistics::bootstrap::{Group, pearson_intervals, sums_by_task};
 use crate::statistics::{agreement, finite, mean};
 use crate::store::rows::SignalAuditRow;
@@ -100,8 +100,8 @@ pub fn audit(
     signals: &[Audited],
     weights: &PerDimension<f64>,
     calibrations: &[Calibration],
-    quit: &Quit,
-) -> Result<Vec<SignalAuditRow>, Interrupted> {
+    watch: Watch,
+) -> Result<Vec<SignalAuditRow>, Stopped> {
     let default_weights = renormalise(weights, &[true; DIMENSIONS]);
     let mut cells = Vec::new();
     for calibration in calibrations {
@@ -111,7 +111,7 @@ pub fn audit(
     }
     // Intervals take nearly all of the time; each draws its resamples anew from the same seed, so threads change nothing.
     let row = |(calibration, signal, split): (&Calibration, &Audited, Split)| {
-        quit.check()?;
+        watch.go_on()?;
         let mut rows = answers.of_type(calibration.task_type);
         rows.retain(|&row| split.holds(halves[row]));
         let place = match signal.kind {

@@ -6,8 +6,8 @@
 
 use super::answers::Answers;
 use super::audit::ReferenceColumn;
-use crate::executor::{Interrupted, Quit};
 use crate::settings::{Cascade, Verdict};
+use crate::simulate::{Stopped, Watch};
 use crate::statistics::bootstrap::{self, Intervals, pearson_intervals, sums_by_task};
 use crate::statistics::{agreement, mean};
 use crate::store::rows::CascadeRow;
@@ -150,8 +150,8 @@ pub fn sweep(
     steps: &[Step],
     settings: &Cascade,
     reference: ReferenceColumn,
-    quit: &Quit,
-) -> Result<Vec<CascadeRow>, Interrupted> {
+    watch: Watch,
+) -> Result<Vec<CascadeRow>, Stopped> {
     if steps.len() < 2 {
         return Ok(Vec::new());
     }
@@ -160,7 +160,7 @@ pub fn sweep(
     let baselines: Vec<Baseline> = groups.iter().map(Baseline::of).collect();
     let sweep = Sweep { steps, settings, reference: reference.name, groups: &groups, baselines: &baselines };
     // Each threshold draws its resamples anew from the same seed, so threads change nothing.
-    let at = |&threshold: &f64| quit.check().map(|()| sweep.at(threshold));
+    let at = |&threshold: &f64| watch.go_on().map(|()| sweep.at(threshold));
     let rows: Vec<Vec<CascadeRow>> = settings.thresholds.par_iter().map(at).collect::<Result<_, _>>()?;
     Ok(rows.into_iter().flatten().collect())
 }

@@ -38,7 +38,7 @@ fn table(answers: &[(&str, &[f64], f64)], latencies: &[f64], settings: &Cascade)
     let (tasks, generations, scores) = rows(answers);
     let answers = Answers::join(&tasks, &generations, &scores).expect("joins");
     let reference = ReferenceColumn { name: "f1", values: answers.scorer("f1").unwrap_or_default() };
-    sweep(&answers, &steps(latencies), settings, reference, &Quit::default()).expect("nobody stops it")
+    sweep(&answers, &steps(latencies), settings, reference, Watch::NOBODY).expect("nobody stops it")
 }
 
 #[test]

@@ -18,9 +18,9 @@ pub use composite::Composite;
 pub use dimensions::Dimension;
 pub use rows::SignalTable;
 
-use crate::executor::Quit;
 use crate::profile::EVALUATOR;
 use crate::settings::Signals;
+use crate::simulate::Watch;
 use crate::statistics::median;
 use crate::store::rows::{CascadeRow, GenerationRow, ProfileRow, ScoreRow, SignalAuditRow, TaskRow};
 use answers::Answers;
@@ -77,9 +77,9 @@ pub struct Outcome<'a> {
 }
 
 /// Computes every table. The order of the rows of the tables changes nothing. Fails on tables that contradict each other
-/// and on a cascade that names an evaluator without scores or latency; with [`crate::executor::Interrupted`] once somebody
+/// and on a cascade that names an evaluator without scores or latency; with [`crate::simulate::Stopped`] once somebody
 /// asks it to stop.
-pub fn build<'a>(inputs: &Inputs<'a>, quit: &Quit) -> Result<Outcome<'a>> {
+pub fn build<'a>(inputs: &Inputs<'a>, watch: Watch) -> Result<Outcome<'a>> {
     let Inputs { evaluators, settings, .. } = *inputs;
     let answers = Answers::join(inputs.tasks, inputs.generations, inputs.scores)?;
     let name = settings.reference.name();
@@ -95,10 +95,10 @@ pub fn build<'a>(inputs: &Inputs<'a>, quit: &Quit) -> Result<Outcome<'a>> {
     let composites =
         [composite(&answers, &dimensions, &weights), calibrated(&answers, &dimensions, &calibrations, name)];
     let audited = audited(&answers, evaluators, &dimensions, &composites);
-    let audit = audit::audit(&answers, &halves, reference, &audited, &weights, &calibrations, quit)?;
+    let audit = audit::audit(&answers, &halves, reference, &audited, &weights, &calibrations, watch)?;
 
     let steps = steps(&answers, inputs)?;
-    let cascade = cascade::sweep(&answers, &steps, &settings.cascade, reference, quit)?;
+    let cascade = cascade::sweep(&answers, &steps, &settings.cascade, reference, watch)?;
     Ok(Outcome {
         warnings: notes::warnings(&answers, &audit, &calibrations, &dimensions, steps.len(), settings),
         notes: notes::notes(&audit, &cascade),

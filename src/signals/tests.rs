@@ -78,7 +78,7 @@ impl Run {
     }
 
     fn build(&self) -> Result<Outcome<'_>> {
-        build(&self.inputs(), &Quit::default())
+        build(&self.inputs(), Watch::NOBODY)
     }
 
     fn outcome(&self) -> Outcome<'_> {
@@ -318,10 +318,8 @@ fn the_best_evaluator_is_chosen_where_it_is_not_measured() {
 #[test]
 fn whoever_is_asked_to_stop_stops() {
     let run = run();
-    let quit = Quit::default();
-    quit.request();
-    let error = build(&run.inputs(), &quit).expect_err("stops");
-    assert!(error.is::<crate::executor::Interrupted>(), "{error:#}");
+    let error = build(&run.inputs(), Watch { stopped: &|| true, ..Watch::NOBODY }).expect_err("stops");
+    assert!(error.is::<crate::simulate::Stopped>(), "{error:#}");
 }
 
 proptest! {
