@@ -132,6 +132,7 @@ impl Run {
         self.override_settings(|settings| {
             if let Some(share) = work.max_failed_share {
                 settings.max_failed_share = share;
+                settings.judge.max_failed_share = None;
             }
         })
     }

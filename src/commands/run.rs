@@ -14,6 +14,7 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     let mut experiment = Settings::from_file(&arguments.experiment)?;
     if let Some(share) = arguments.work.max_failed_share {
         experiment.settings.max_failed_share = share;
+        experiment.settings.judge.max_failed_share = None;
         experiment.settings.check()?;
     }
     let name = arguments.run.as_deref().unwrap_or(&experiment.settings.name).to_owned();
@@ -31,17 +32,17 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     stages.push(simulate::stage(context, &mut run)?);
     let (report, _) = report::stage(context, &mut run)?;
     report::print(context, &report)?;
-    let failing: Vec<&str> = stages
+    let settings = &run.record.settings;
+    let failing: Vec<String> = stages
         .iter()
-        .filter(|stage| stage.exit_code(&run.record.settings) == ExitCode::TooManyFailures)
-        .map(|stage| stage.stage)
+        .filter(|stage| stage.exit_code(settings) == ExitCode::TooManyFailures)
+        .map(|stage| format!("{} ({})", stage.stage, settings.allowed_failures(stage.stage)))
         .collect();
     if failing.is_empty() {
         return Ok(ExitCode::Done);
     }
     context.printer.warning(&format!(
-        "more rows failed than `max_failed_share` = {} allows in: {}; their errors stand in the tables",
-        run.record.settings.max_failed_share,
+        "more rows failed than `max_failed_share` allows in: {}; their errors stand in the tables",
         failing.join(", ")
     ));
     Ok(ExitCode::TooManyFailures)

@@ -23,7 +23,7 @@ impl StageSummary {
     /// Whether more rows failed than the settings allow.
     #[must_use]
     pub fn exit_code(&self, settings: &Settings) -> ExitCode {
-        let allowed = settings.max_failed_share * self.record.rows as f64;
+        let allowed = settings.allowed_failures(self.stage) * self.record.rows as f64;
         if self.record.failed as f64 > allowed { ExitCode::TooManyFailures } else { ExitCode::Done }
     }
 
@@ -34,7 +34,9 @@ impl StageSummary {
         if code == ExitCode::TooManyFailures {
             context.printer.warning(&format!(
                 "{} of {} rows failed, more than `max_failed_share` = {} allows",
-                self.record.failed, self.record.rows, settings.max_failed_share
+                self.record.failed,
+                self.record.rows,
+                settings.allowed_failures(self.stage)
             ));
         }
         Ok(code)

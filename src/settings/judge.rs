@@ -40,6 +40,9 @@ pub struct Judge {
     pub timeout_s: f64,
     /// How often a request is sent again after a lost connection, a timeout, 429 or 5xx.
     pub max_retries: u32,
+    /// Share of answers without a grade above which the stage ends with exit code 1; `max_failed_share` of the experiment where
+    /// it is not given. A small judge fails more often than a model that answers.
+    pub max_failed_share: Option<f64>,
     /// Dollars that the judgements of the run may cost in all.
     pub budget_usd: Option<f64>,
     /// What models cost, by name.
@@ -66,6 +69,7 @@ impl Default for Judge {
             tokens_per_minute: None,
             timeout_s: 60.0,
             max_retries: 5,
+            max_failed_share: None,
             budget_usd: None,
             prices: BTreeMap::new(),
             checks: Checks::default(),
@@ -221,6 +225,10 @@ impl Judge {
             self.budget_usd.is_none_or(|budget| budget.is_finite() && budget >= 0.0),
             "`judge.budget_usd` must be at least 0"
         );
+        ensure!(
+            self.max_failed_share.is_none_or(|share| (0.0..=1.0).contains(&share)),
+            "`judge.max_failed_share` must lie between 0 and 1"
+        );
         ensure!(self.checks.records > 0, "`judge.checks.records` must be at least 1");
         check_who("judge", self)?;
         let Some(second) = self.second() else { return Ok(()) };
@@ -309,6 +317,7 @@ mod tests {
                 "backend = 'chat'\nmodel = 'm'\nchecks = { second = { backend = 'auto', model = 'm' } }",
                 "the judge itself",
             ),
+            ("max_failed_share = 2", "`judge.max_failed_share`"),
             ("checks = { repeats = 101 }", "`judge.checks.repeats`"),
             ("prices = { m = { input_usd_per_million = -1, output_usd_per_million = 1 } }", "`judge.prices.m`"),
             ("api_key = 'x'", "api_key"),

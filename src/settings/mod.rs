@@ -218,6 +218,13 @@ impl Settings {
         Ok(Experiment { settings, passed })
     }
 
+    /// Share of failed rows that is still a success of a stage.
+    #[must_use]
+    pub fn allowed_failures(&self, stage: &str) -> f64 {
+        let own = if stage == "judge" { self.judge.max_failed_share } else { None };
+        own.unwrap_or(self.max_failed_share)
+    }
+
     /// Refuses values that no stage could honour, naming the field.
     pub fn check(&self) -> Result<()> {
         check_name("`name`", &self.name)?;

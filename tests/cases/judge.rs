@@ -351,7 +351,8 @@ fn a_local_judge_needs_no_server_and_fails_row_by_row() {
         "[profile]",
         "[judge]\nbackend = \"local\"\nmodel = \"tiny_decoder\"\nn_group = 2\nsystem_prompt = \"Grade.\"\nmax_output_tokens = 8\n[profile]",
     );
-    // Random weights write no JSON: every row keeps what was written, and the run goes on.
+    // Random weights write no JSON: every row keeps what was written, and the run goes on. (What may fail of other tables has
+    // no say in it, nor the other way round.)
     scratch.poq(&["run", "tiny.toml"], 1).says(&["more rows failed", "judge"]);
     let rows: Vec<JudgementRow> = scratch.table("results/tiny/judgements.parquet");
     assert_eq!(rows.len(), 8);
@@ -362,6 +363,8 @@ fn a_local_judge_needs_no_server_and_fails_row_by_row() {
     let replies = std::fs::read(scratch.path("results/tiny/judge_replies.jsonl")).expect("read");
     scratch.poq(&["run", "tiny.toml"], 1).says(&["judge: 8 rows, nothing to do"]);
     assert_eq!(std::fs::read(scratch.path("results/tiny/judge_replies.jsonl")).expect("read"), replies);
+    scratch.edit("tiny.toml", "n_group = 2", "n_group = 2\nmax_failed_share = 1.0");
+    scratch.poq(&["run", "tiny.toml", "--update"], 0);
     scratch.poq(&["judge", "results/tiny", "--model", "nobody"], 2).says(&["`nobody`"]);
     let ran = scratch.poq(&["report", "results/tiny"], 0);
     assert!(ran.stdout.contains("tiny_decoder"), "{}", ran.stdout);
