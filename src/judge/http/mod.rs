@@ -1,6 +1,6 @@
 //! A judge behind HTTP: any server that speaks `OpenAI`'s Responses API or its chat completions.
 //!
-//! [`wire`] knows how requests and replies look, [`send`] sends one and says what came of it, [`pace`] keeps to limits per
+//! `wire` knows how requests and replies look, `send` sends one and says what came of it, `pace` keeps to limits per
 //! minute. Here is the loop: so many requests under way, retries with back-off, a pause when the server asks for one,
 //! a budget that is asked before every request, and a first request that finds out what the server understands.
 
