@@ -116,8 +116,8 @@ doc:
     cargo doc --release --no-deps --locked
     @echo "open target/doc/poq/index.html"
 
-# What CI runs: lints, tests, a small run on the real models, and its tables in pandas, polars and DuckDB
-ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci")
+# What CI runs: lints, tests, a small run on the real models, its tables in pandas, polars and DuckDB, and the notebook on it
+ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci") (check-notebook "results/ci")
 
 # Load every table of a run in pandas, polars and DuckDB and check its columns
 check-tables RUN:
@@ -131,6 +131,26 @@ check-tables RUN:
         cp tests/requirements-tables.txt "$stamp"
     fi
     .venv/tables/bin/python tests/check_tables.py {{RUN}}
+
+# Open the notebook on a run in JupyterLab, with everything it needs installed (RUN: a name under results/, or a path)
+notebook RUN="quick": notebook-environment
+    POQ_RUN={{quote(RUN)}} .venv/notebook/bin/python -m jupyterlab results/explore.ipynb
+
+# Run the notebook from top to bottom on a run; any error or warning fails
+check-notebook RUN: notebook-environment
+    .venv/notebook/bin/python tests/run_notebook.py {{quote(RUN)}}
+
+[private]
+notebook-environment:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/notebook/requirements.txt
+    if ! cmp -s results/requirements.txt "$stamp"; then
+        echo "just: installing results/requirements.txt into .venv/notebook" >&2
+        python3 -m venv .venv/notebook
+        .venv/notebook/bin/python -m pip install --quiet --disable-pip-version-check -r results/requirements.txt
+        cp results/requirements.txt "$stamp"
+    fi
 
 # Record the references of the parity gates again; brings torch (about 6 GB)
 references *KEYS:

@@ -81,6 +81,9 @@ pub enum Command {
     /// What models there are
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Say what every table and column of a run means, as Markdown
+    #[command(hide = true)]
+    Schema,
     /// Sweep the settings of a pool's evaluators and LLMs on this machine: which are fastest, and what speed costs
     Bench(BenchArguments),
     /// One cell of a sweep, in a process of its own

@@ -21,6 +21,7 @@ pub mod open_run;
 pub mod profile;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod score;
 pub mod signals;
 pub mod simulate;
@@ -71,6 +72,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<ExitCode> {
         Command::Report(arguments) => report::command(context, arguments),
         Command::Import(arguments) => import::command(context, arguments),
         Command::Models(command) => models::command(context, command),
+        Command::Schema => schema::command(context),
         Command::Bench(arguments) => bench::command(context, arguments),
         Command::BenchCell(arguments) => bench_cell::command(context, arguments),
     }

@@ -2,12 +2,83 @@
 //! A pure function from rows to a record batch; the report command writes it as `metrics.parquet`.
 
 use crate::join::{EXACT_MATCH, F1, Joined};
+use crate::store::catalogue::Described;
 use crate::store::rows::{GenerationRow, JudgementRow, ScoreRow, TaskRow};
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int32Array, LargeStringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
+
+/// The columns in their order, for `results/README.md`. `<evaluator>` stands for the node key of each evaluator.
+pub const COLUMNS: [Described; 17] = [
+    Described::new("task_id", "LargeUtf8", "", "The task that was answered."),
+    Described::new("model", "LargeUtf8", "", "Node key of the inference node that answered."),
+    Described::new("dataset", "LargeUtf8", "", "`tasks.dataset`; null where the answer's task is not in `tasks`."),
+    Described::new(
+        "task_type",
+        "LargeUtf8",
+        "",
+        "`tasks.task_type`: `qa` or `summarization`; null where `dataset` is.",
+    ),
+    Described::new("input", "LargeUtf8", "", "`tasks.input`: what was asked; null where `dataset` is."),
+    Described::new(
+        "reference",
+        "LargeUtf8",
+        "",
+        "`tasks.reference`: the answer that was expected; null where `dataset` is.",
+    ),
+    Described::new("output", "LargeUtf8", "", "`generations.output`: the answer; null when the row failed."),
+    Described::new(
+        F1,
+        "Float64",
+        POINTS,
+        "F1 over tokens, from `scores.normalized`; null when the answer has no score.",
+    ),
+    Described::new(
+        EXACT_MATCH,
+        "Float64",
+        POINTS,
+        "0 or 10, from `scores.normalized`; null when the answer has no score.",
+    ),
+    Described::new(
+        "<evaluator>",
+        "Float64",
+        POINTS,
+        "Score by the evaluator of that name, from `scores.normalized`: a place among the answers of this run, not a grade; \
+         null when the answer has no score.",
+    ),
+    Described::new(
+        "<evaluator>_raw",
+        "Float64",
+        "the scorer's own",
+        "The same as the evaluator gave it, from `scores.raw`; null when the answer has no score.",
+    ),
+    Described::new(
+        "judge",
+        "Float64",
+        POINTS,
+        "The LLM judge's grade, from `judgements.score`; null when the answer is not in the judge's sample, when it could \
+         not be graded, and in a run without judge.",
+    ),
+    Described::new("prompt_tokens", "Int32", "count", "`generations.prompt_tokens`; null where it is null there."),
+    Described::new("output_tokens", "Int32", "count", "`generations.output_tokens`; null where it is null there."),
+    Described::new("finish_reason", "LargeUtf8", "", "`generations.finish_reason`; null where it is null there."),
+    Described::new(
+        "latency_ms",
+        "Float64",
+        "ms",
+        "`generations.latency_ms`, of rows that shared the machine: costs come from `profile`; null where it is null there.",
+    ),
+    Described::new(
+        "error",
+        "LargeUtf8",
+        "",
+        "Why there is no answer, from `generations.error`; null when there is an answer.",
+    ),
+];
+
+const POINTS: &str = "points, 0 to 10";
 
 /// Joins tasks, answers and scores.
 ///

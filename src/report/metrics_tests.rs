@@ -21,6 +21,18 @@ fn text_of<'a>(batch: &'a RecordBatch, column: &str) -> Vec<Option<&'a str>> {
 }
 
 #[test]
+fn the_described_columns_are_those_of_the_table() {
+    let batch = metrics(&[task("a", "qa")], &[answer("a", "m")], &[score("a", "m", "ce_x", 0.5, 5.0)], &[]);
+    let schema = batch.expect("the rows agree").schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| (field.name().replace("ce_x", "<evaluator>"), field.data_type().to_string(), field.is_nullable()));
+    let described = COLUMNS.iter().map(|one| (one.name.to_owned(), one.data_type.to_owned(), one.is_nullable()));
+    assert_eq!(columns.collect::<Vec<_>>(), described.collect::<Vec<_>>());
+}
+
+#[test]
 fn one_row_per_answer_in_their_order_with_nulls_for_gaps() {
     let tasks = [task("a", "qa"), task("b", "summarization")];
     let generations = [answer("b", "m2"), answer("a", "m1"), failed_answer("a", "m2"), answer("gone", "m1")];

@@ -27,7 +27,7 @@ pub use comparison::{CorrelationPair, Correlations, Pairing, PaperComparison, Pa
 pub use correlations::{EvaluatorCorrelation, TaskCorrelation};
 pub use counts::{Counts, TableCount, TaskCount};
 pub use judge::{CheckSummary, JudgeReport, JudgedModel, JudgedTask, Verbosity};
-pub use metrics::metrics;
+pub use metrics::{COLUMNS as METRICS_COLUMNS, metrics};
 pub use missing::{Missing, Section};
 pub use quality::{EvaluatorMean, ModelQuality, TaskQuality};
 pub use render::{coefficients_to_text, to_markdown, to_text};

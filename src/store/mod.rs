@@ -4,6 +4,7 @@
 //! schema it has and which settings and inputs it was made from; a stage whose table says so already has nothing to do.
 
 pub mod batches;
+pub mod catalogue;
 pub mod fingerprint;
 pub mod foreign;
 pub mod parts;

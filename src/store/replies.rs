@@ -5,6 +5,7 @@
 //! is opened again.
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// What came of a request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplyRecord {
     /// Hash of the request and of who was asked.
     pub key: String,
@@ -48,7 +49,7 @@ pub struct ReplyRecord {
 }
 
 /// A judge's reply, whatever it holds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
     /// What the judge wrote.
     pub text: String,
@@ -59,11 +60,12 @@ pub struct Reply {
     pub finish_reason: Option<String>,
     /// Tokens of the request; null where the server does not say.
     pub input_tokens: Option<u64>,
-    /// Of these, tokens that the server had cached.
+    /// Of these, tokens that the server had cached; null where the server does not say.
     pub cached_tokens: Option<u64>,
-    /// Tokens of the reply.
+    /// Tokens of the reply; null where the server does not say.
     pub output_tokens: Option<u64>,
-    /// Time from sending to the end of the reply, in ms; of a local judge, of first token and decoding.
+    /// Time from sending to the end of the reply, in ms; of a local judge, of first token and decoding; null where it
+    /// is not known.
     pub latency_ms: Option<f64>,
 }
 

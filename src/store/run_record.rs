@@ -4,6 +4,7 @@ use super::table::{SCHEMA_VERSION, temporary_path};
 use crate::model::runtime::RuntimeInfo;
 use crate::settings::{Scoring, Settings};
 use anyhow::{Context, Result, ensure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// The whole record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// Schema version of the run's tables.
     pub schema_version: u32,
@@ -35,6 +36,7 @@ pub struct RunRecord {
     /// The experiment file as it was passed, before defaults and flags; null for imported answers.
     pub experiment: Option<Value>,
     /// Settings, resolved: every default filled in and every flag applied.
+    #[schemars(with = "Value")]
     pub settings: Settings,
     /// Models that were asked for, were not there and were skipped (`--skip-missing`).
     pub skipped_models: Vec<String>,
@@ -43,6 +45,7 @@ pub struct RunRecord {
     /// Hash over the exported files of every model used, by key.
     pub models: BTreeMap<String, String>,
     /// ONNX Runtime, once a stage has loaded it.
+    #[schemars(with = "Value")]
     pub runtime: Option<RuntimeInfo>,
     /// The machine that models last ran on.
     pub machine: Machine,
@@ -55,7 +58,7 @@ pub struct RunRecord {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// At work, or killed.
@@ -69,7 +72,7 @@ pub enum Status {
 }
 
 /// What one stage did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageRecord {
     /// Wall time in seconds, summed over restarts.
     pub seconds: f64,
@@ -89,7 +92,7 @@ pub struct StageRecord {
 }
 
 /// A machine, as far as results depend on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Processor model.
     pub cpu: String,

@@ -24,6 +24,8 @@ const INPUTS_KEY: &str = "poq.inputs";
 const RUN_KEY: &str = "poq.run";
 const MADE_BY_KEY: &str = "poq.made_by";
 const FAILED_KEY: &str = "poq.failed_rows";
+const VERSION_KEY: &str = "poq.version";
+const COMMIT_KEY: &str = "poq.git_commit";
 
 /// Rows per row group: large enough to compress well, small enough for readers to skip and for a writer to hold.
 const ROW_GROUP_ROWS: usize = 16_384;
@@ -127,8 +129,9 @@ pub(super) fn properties() -> WriterProperties {
         .build()
 }
 
-/// What a table says of itself.
-pub(super) fn metadata_of(table: &str, stamp: &Stamp) -> [KeyValue; 7] {
+/// What a table says of itself. Not when it was written: equal work gives equal bytes, and `run.json` knows the times.
+pub(super) fn metadata_of(table: &str, stamp: &Stamp) -> [KeyValue; 9] {
+    let dirty = if env!("POQ_GIT_DIRTY") == "true" { "-dirty" } else { "" };
     [
         (SCHEMA_KEY, SCHEMA_VERSION.to_string()),
         (TABLE_KEY, table.to_owned()),
@@ -137,6 +140,8 @@ pub(super) fn metadata_of(table: &str, stamp: &Stamp) -> [KeyValue; 7] {
         (RUN_KEY, stamp.run.clone()),
         (MADE_BY_KEY, stamp.made_by.clone()),
         (FAILED_KEY, stamp.failed.to_string()),
+        (VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()),
+        (COMMIT_KEY, format!("{}{dirty}", env!("POQ_GIT_COMMIT"))),
     ]
     .map(|(key, value)| KeyValue::new(key.to_owned(), value))
 }
@@ -219,6 +224,7 @@ mod tests {
     use super::*;
     use crate::store::rows::TaskRow;
     use crate::store::samples;
+    use parquet::file::metadata::RowGroupMetaData;
 
     fn task(id: &str) -> TaskRow {
         TaskRow {
@@ -241,6 +247,38 @@ mod tests {
             assert_eq!(stamp(&path).expect("reads"), Some(stamp_in.clone()));
         }
         assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn tables_load_well_and_say_what_they_are() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("generations.parquet");
+        let rows: Vec<_> = (0..2 * ROW_GROUP_ROWS + 5)
+            .map(|i| samples::answer(&format!("task-{i}"), if i % 2 == 0 { "even" } else { "odd" }))
+            .collect();
+        write(&path, &rows, &Stamp { run: "r".into(), ..Stamp::default() }).expect("writes");
+
+        let reader = open(&path).expect("opens");
+        let value = |key| metadata(&reader, key).expect("is there").to_owned();
+        assert_eq!((value(RUN_KEY), value(TABLE_KEY)), ("r".into(), "generations".into()));
+        assert_eq!(value(VERSION_KEY), env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(COMMIT_KEY).trim_end_matches("-dirty"), env!("POQ_GIT_COMMIT"));
+
+        let groups = reader.metadata().row_groups();
+        let sizes: Vec<i64> = groups.iter().map(RowGroupMetaData::num_rows).collect();
+        assert_eq!(sizes, [ROW_GROUP_ROWS as i64, ROW_GROUP_ROWS as i64, 5]);
+        for column in groups.iter().flat_map(RowGroupMetaData::columns) {
+            let name = column.column_path().string();
+            assert!(matches!(column.compression(), Compression::ZSTD(_)), "{name}");
+            let statistics = column.statistics().unwrap_or_else(|| panic!("{name} has no statistics"));
+            assert!(statistics.null_count_opt().is_some(), "{name} counts no nulls");
+        }
+        let model = groups[0].columns().iter().find(|column| column.column_path().string() == "model");
+        let model = model.expect("the column is there");
+        assert!(model.dictionary_page_offset().is_some(), "a key is written once, and then by number");
+        assert!(model.compressed_size() < 4096, "{} bytes for 16,384 keys of two kinds", model.compressed_size());
+        let range = model.statistics().map(|s| (s.min_bytes_opt(), s.max_bytes_opt()));
+        assert_eq!(range, Some((Some(&b"even"[..]), Some(&b"odd"[..]))), "readers skip groups by the range of keys");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use cells::{Size, Sweep};
 pub use check::check;
 pub use columns::{Column, Kind};
 pub use file::SweepFile;
-pub use rows::{Alarms, TABLE, batch};
+pub use rows::{Alarms, COLUMNS, TABLE, batch};
 
 use crate::settings::Simulation;
 use crate::signals::Composite;

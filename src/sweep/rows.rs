@@ -6,6 +6,7 @@ use super::cells::Sweep;
 use super::columns::{Column, Kind, number};
 use crate::simulate::disagrees;
 use crate::simulate::player::has_memory;
+use crate::store::catalogue::Described;
 use crate::store::rows::{NetworkRow, RewardRow};
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -16,6 +17,42 @@ use toml::Value;
 
 /// What the table is called in its metadata.
 pub const TABLE: &str = "sweep";
+
+/// The columns in their order, for `results/README.md`. `<setting>` stands for the path of each setting that the sweep
+/// changes; it has the narrowest type that its values have.
+pub const COLUMNS: [Described; 9] = [
+    Described::new("run", "Utf8", "", "Name of the run."),
+    Described::new("cell", "Int64", "number", "Number of the cell, from 0, in the order of the sweep's file."),
+    Described::new(
+        "<setting>",
+        "Int64, Float64, Boolean or Utf8",
+        "the setting's",
+        "What the cell has there, below `[simulation]`, whoever set it: lists and tables are compact JSON; null where it \
+         has nothing.",
+    ),
+    Described::new(
+        "node_type",
+        "Utf8",
+        "",
+        "`inference`, `evaluator`, or `network` for figures that belong to no node.",
+    ),
+    Described::new("node", "Utf8", "", "Node key; null for figures of the network."),
+    Described::new("strategy", "Utf8", "", "`honest`, or what the node does instead; null for figures of the network."),
+    Described::new(
+        "metric",
+        "Utf8",
+        "",
+        "What `value` is: a column of `rewards`, a metric of `network`, `void_rounds`, `skipped_evaluators`, or \
+         `disagreements` (rewards that differ from their closed form by more than chance).",
+    ),
+    Described::new(
+        "proxy",
+        "Utf8",
+        "",
+        "What consensus is held against, as in `network`; null for metrics that need nothing.",
+    ),
+    Described::new("value", "Float64", "as `metric` says", "The figure; null where it cannot be computed."),
+];
 
 /// `node_type` of figures that belong to no node.
 const NETWORK: &str = "network";

@@ -37,6 +37,15 @@ fn metrics<'b>(batch: &'b RecordBatch, cell: i64, node: Option<&str>) -> Vec<&'b
 }
 
 #[test]
+fn the_described_columns_are_those_of_the_table() {
+    let (network, sweep) = (network(), sweep("[grid]\nk = [1]\n"));
+    let schema = batch(&sweep, "r", &cells(&sweep, &network, 0..1)).expect("rows").schema();
+    let columns = schema.fields().iter().map(|field| (field.name().replace('k', "<setting>"), field.is_nullable()));
+    let described = COLUMNS.iter().map(|one| (one.name.to_owned(), one.is_nullable()));
+    assert_eq!(columns.collect::<Vec<_>>(), described.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_cell_has_the_figures_of_its_mechanism_and_no_others() {
     let network = network();
     let sweep = sweep(

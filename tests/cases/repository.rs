@@ -80,6 +80,15 @@ fn stages_after_scoring_never_touch_a_model() {
 }
 
 #[test]
+fn the_tables_are_documented_as_they_are() {
+    let committed = std::fs::read_to_string(repository().join("results/README.md")).expect("read");
+    assert!(
+        committed == poq::commands::schema::document().expect("every column is documented"),
+        "results/README.md is not what the row structs say; write it anew: cargo run --release -- schema > results/README.md"
+    );
+}
+
+#[test]
 fn the_readme_commands_are_recipes() {
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("read");
     let justfile = std::fs::read_to_string(repository().join("justfile")).expect("read");

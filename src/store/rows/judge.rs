@@ -1,10 +1,11 @@
 //! Rows of the tables that `poq judge` writes.
 
 use super::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `judge_sample`: a record whose answers are judged. Written before anything is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgeSampleRow {
     /// The record.
     pub task_id: String,
@@ -13,11 +14,12 @@ pub struct JudgeSampleRow {
     /// `qa` or `summarization`.
     pub task_type: String,
     /// Place in the sample of its data set and task type, from 0: a smaller sample is the beginning of a larger one.
+    #[schemars(extend("unit" = "number"))]
     pub place: i32,
 }
 
 /// `judgements`: what an LLM judge says of one answer (Section 4.2, GPT based evaluation).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgementRow {
     /// The task that was answered.
     pub task_id: String,
@@ -27,7 +29,8 @@ pub struct JudgementRow {
     pub judge: String,
     /// Where it is: the address of the server's API, or `local` and a hash of its files.
     pub place: String,
-    /// The grade, from 0 to 10; null when there is none.
+    /// The grade, from 0 to 10; null when there is no grade.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub score: Option<f64>,
     /// Why, in the judge's words; null when there is no grade.
     pub justification: Option<String>,
@@ -51,18 +54,20 @@ pub struct JudgementRow {
     pub cached_tokens: Option<i64>,
     /// Tokens of the replies; null where the server does not say.
     pub output_tokens: Option<i64>,
-    /// What the replies cost, in dollars; null without a price or a count of tokens, 0 for a local judge.
+    /// What the replies cost, in dollars, 0 for a local judge; null without a price or a count of tokens.
+    #[schemars(extend("unit" = "US dollars"))]
     pub cost_usd: Option<f64>,
-    /// Time from sending to the end of the last reply, in ms.
+    /// Time from sending to the end of the last reply, in ms; null where nothing came.
+    #[schemars(extend("unit" = "ms"))]
     pub latency_ms: Option<f64>,
-    /// Why there is no grade; null when there is one.
+    /// Why there is no grade; null when there is a grade.
     pub error: Option<String>,
     /// Hash of the request and of who was asked.
     pub work_key: String,
 }
 
-/// `judge_checks`: the same, where the question is about the judge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `judge_checks`: what a judge says of one answer when it is put to the test itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgeCheckRow {
     /// The task that was answered.
     pub task_id: String,
@@ -75,9 +80,11 @@ pub struct JudgeCheckRow {
     pub variant: String,
     /// Name of the judge.
     pub judge: String,
-    /// The grade, from 0 to 10; null when there is none.
+    /// The grade, from 0 to 10; null when there is no grade.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub score: Option<f64>,
-    /// The grade of the same answer in `judgements`; null when there is none.
+    /// The grade of the same answer in `judgements`; null when that has no grade.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub baseline: Option<f64>,
     /// What the judge wrote last; null where nothing was asked or came.
     pub raw_reply: Option<String>,
@@ -89,9 +96,10 @@ pub struct JudgeCheckRow {
     pub input_tokens: Option<i64>,
     /// Tokens of the replies; null where the server does not say.
     pub output_tokens: Option<i64>,
-    /// What the replies cost, in dollars; null without a price or a count of tokens, 0 for a local judge.
+    /// What the replies cost, in dollars, 0 for a local judge; null without a price or a count of tokens.
+    #[schemars(extend("unit" = "US dollars"))]
     pub cost_usd: Option<f64>,
-    /// Why there is no grade; null when there is one.
+    /// Why there is no grade; null when there is a grade.
     pub error: Option<String>,
     /// Hash of the request and of who was asked.
     pub work_key: String,

@@ -1,10 +1,11 @@
 //! Rows of the tables that `poq signals` writes.
 
 use super::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `signals`: one signal of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalRow {
     /// The task that was answered.
     pub task_id: String,
@@ -18,8 +19,9 @@ pub struct SignalRow {
     /// What it was computed from in this run: node keys of evaluators joined by `+`, or the name of a rule.
     pub source: String,
     /// The signal in [0, 1], higher is better; null where it cannot be computed for this answer, never zero instead.
+    #[schemars(extend("unit" = "share, 0 to 1"))]
     pub value: Option<f64>,
-    /// Why there is no value; null when there is one.
+    /// Why there is no value; null when there is a value.
     pub error: Option<String>,
 }
 
@@ -37,7 +39,7 @@ pub struct SignalValue {
 }
 
 /// `signal_audit`: how one signal follows the reference quality on the answers to one type of task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalAuditRow {
     /// `qa` or `summarization`.
     pub task_type: String,
@@ -58,34 +60,42 @@ pub struct SignalAuditRow {
     /// Records (tasks) behind them.
     pub records: i64,
     /// Pearson's r; null for fewer than three answers or a constant column.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub pearson: Option<f64>,
     /// Lower end of its 95 % interval, by resampling records; null for fewer than ten of them, where `pearson` is, and where
     /// r is not defined in 95 % of the resamples.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub ci_low: Option<f64>,
-    /// Upper end of the interval.
+    /// Upper end of the interval; null where `ci_low` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub ci_high: Option<f64>,
     /// Spearman's rho, ties by mean rank; null where `pearson` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub spearman: Option<f64>,
     /// `positive` or `negative` where the whole interval lies on one side of zero, `unclear` where it does not or there is no
     /// interval; null where `pearson` is.
     pub sign: Option<String>,
     /// Weight in `composite`, of a sum of 1; null for what is no dimension.
+    #[schemars(extend("unit" = "share, 0 to 1"))]
     pub default_weight: Option<f64>,
     /// Whether the dimension is in A, the set that calibration keeps for this task type; null for what is no dimension.
     pub kept: Option<bool>,
     /// Weight in `composite_calibrated`, of a sum of 1; null for what is no dimension, and for all where A is empty.
+    #[schemars(extend("unit" = "share, 0 to 1"))]
     pub calibrated_weight: Option<f64>,
 }
 
 /// `cascade`: one threshold of the cascade on the answers to one type of task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CascadeRow {
     /// `qa`, `summarization` or `all`. Under `all`, shares, costs and differences are over all answers, and correlations
     /// are the unweighted mean over task types, null unless every type has one.
     pub task_type: String,
     /// Points of 0..10 within which a score is in doubt: 0 stops at the first evaluator, 10 runs them all.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub threshold: f64,
     /// The score, in points of 0..10, whose neighbourhood is in doubt.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub middle: f64,
     /// `mean` (of the evaluators that ran) or `last` (the score of the last one that ran).
     pub verdict: String,
@@ -95,39 +105,58 @@ pub struct CascadeRow {
     pub reference: String,
     /// Answers that every evaluator of the cascade has scored; the others are left out.
     pub n: i64,
-    /// Share of answers that went past the first evaluator.
+    /// Share of answers that went past the first evaluator; null without answers.
+    #[schemars(extend("unit" = "share, 0 to 1"))]
     pub escalated_share: Option<f64>,
-    /// Mean number of evaluators that ran per answer.
+    /// Mean number of evaluators that ran per answer; null without answers.
+    #[schemars(extend("unit" = "evaluators per answer"))]
     pub mean_evaluators: Option<f64>,
-    /// Mean cost per answer: latencies of the evaluators that ran, added up, in ms.
+    /// Mean cost per answer: latencies of the evaluators that ran, added up, in ms; null without answers.
+    #[schemars(extend("unit" = "ms"))]
     pub cost_ms: Option<f64>,
     /// Cost of running them all, in ms.
+    #[schemars(extend("unit" = "ms"))]
     pub cost_full_ms: f64,
     /// Cost of running the last one alone, in ms.
+    #[schemars(extend("unit" = "ms"))]
     pub cost_last_ms: f64,
-    /// 1 - `cost_ms` / `cost_full_ms`.
+    /// 1 - `cost_ms` / `cost_full_ms`; null without answers or without a cost.
+    #[schemars(extend("unit" = "share, at most 1"))]
     pub cost_saved_vs_full: Option<f64>,
-    /// 1 - `cost_ms` / `cost_last_ms`; negative where the cascade costs more than its last evaluator alone.
+    /// 1 - `cost_ms` / `cost_last_ms`; negative where the cascade costs more than its last evaluator alone; null without
+    /// answers or without a cost.
+    #[schemars(extend("unit" = "share, at most 1"))]
     pub cost_saved_vs_last: Option<f64>,
-    /// Pearson's r of the cascade's score with the reference.
+    /// Pearson's r of the cascade's score with the reference; null for fewer than three answers or a constant column.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub pearson: Option<f64>,
-    /// Lower end of its 95 % interval, by resampling records.
+    /// Lower end of its 95 % interval, by resampling records; null for fewer than ten records.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub ci_low: Option<f64>,
-    /// Upper end of the interval.
+    /// Upper end of the interval; null where `ci_low` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub ci_high: Option<f64>,
-    /// Spearman's rho of the cascade's score with the reference.
+    /// Spearman's rho of the cascade's score with the reference; null where `pearson` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub spearman: Option<f64>,
-    /// Pearson's r of the consensus: the mean over all evaluators of the cascade.
+    /// Pearson's r of the consensus: the mean over all evaluators of the cascade; null for fewer than three answers or a
+    /// constant column.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub pearson_consensus: Option<f64>,
-    /// Spearman's rho of the consensus.
+    /// Spearman's rho of the consensus; null where `pearson_consensus` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub spearman_consensus: Option<f64>,
-    /// Pearson's r of the last evaluator alone.
+    /// Pearson's r of the last evaluator alone; null for fewer than three answers or a constant column.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub pearson_last: Option<f64>,
-    /// Spearman's rho of the last evaluator alone.
+    /// Spearman's rho of the last evaluator alone; null where `pearson_last` is.
+    #[schemars(extend("unit" = "correlation, -1 to 1"))]
     pub spearman_last: Option<f64>,
-    /// Quality lost against the consensus: mean absolute difference of the scores, in points of 0..10.
+    /// Quality lost against the consensus: mean absolute difference of the scores, in points of 0..10; null without answers.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub mean_abs_difference_consensus: Option<f64>,
-    /// The same against the last evaluator alone.
+    /// The same against the last evaluator alone; null without answers.
+    #[schemars(extend("unit" = "points, 0 to 10"))]
     pub mean_abs_difference_last: Option<f64>,
 }
 
