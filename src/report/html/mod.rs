@@ -28,6 +28,7 @@ mod tests;
 pub use provenance::{Provenance, Stage};
 pub use sweep_table::SweepTable;
 
+use super::document::Block;
 use super::layout::{Sections, sections};
 use super::{Inputs, Report};
 use crate::join::Joined;
@@ -57,8 +58,8 @@ struct Section {
     id: &'static str,
     /// In the table of contents.
     short: &'static str,
-    /// Heading, where the words do not begin with one.
-    title: Option<&'static str>,
+    /// Its heading: that of the words, where they have one. Figures stand between it and the words.
+    title: String,
     figures: Vec<Drawn>,
     words: String,
 }
@@ -77,7 +78,7 @@ pub fn page(report: &Report, inputs: &Inputs, sweeps: &[SweepTable], provenance:
             drawn.push(of_figure(figure.as_ref(), &mut files)?);
         }
         let words = Value::from_safe_string(section.words.clone());
-        let (id, short, title) = (section.id, section.short, section.title);
+        let (id, short, title) = (section.id, section.short, Value::from_safe_string(escape::inline(&section.title)));
         parts.push(context! { id, short, title, figures => drawn, words });
     }
     let hash = |script: &&str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())));
@@ -89,7 +90,7 @@ pub fn page(report: &Report, inputs: &Inputs, sweeps: &[SweepTable], provenance:
         failure_groups => failure_groups as u64,
         provenance => Value::from(Serde(provenance)),
         embedded => context! {
-            data => embedded.data, rows => embedded.rows as u64, of => embedded.of as u64, cut => embedded.cut.map(|cut| cut as u64),
+            data => Value::from_safe_string(embedded.data), rows => embedded.rows as u64, of => embedded.of as u64, cut => embedded.cut.map(|cut| cut as u64),
         },
         style => Value::from_safe_string(STYLE.to_owned()),
         scripts => SCRIPTS.map(|script| Value::from_safe_string(script.to_owned())).to_vec(),
@@ -126,20 +127,21 @@ fn of_figure(figure: Result<&figure::Figure, &String>, files: &mut Vec<(String, 
 fn of_report(report: &Report, sweeps: &[SweepTable]) -> (String, Vec<Section>) {
     let Sections { opening, rewards, correlations, quality, judge, paper } = sections(report);
     let figures = figures::of_run(report);
-    let section = |id, short, title, figures, words: &[super::document::Block]| Section {
-        id,
-        short,
-        title,
-        figures,
-        words: blocks::html(words),
+    let section = |id, short, figures, words: &[Block]| {
+        let (title, words) = match words {
+            [Block::Heading(_, title), words @ ..] => (title.clone(), words),
+            words => (String::new(), words),
+        };
+        Section { id, short, title, figures, words: blocks::html(words) }
     };
+    let titled = |title: &str| [Block::section(title)];
     let mut found = vec![
-        section("evaluators", "Evaluators", None, figures.correlations, &correlations),
-        section("models", "LLMs", None, figures.quality, &quality),
-        section("length", "Length", Some("Is it the length? Output length, cost and F1"), figures.length, &[]),
-        section("rewards", "Rewards", None, figures.rewards, &rewards),
-        section("spread", "Spread", Some("How rewards scatter"), figures.distributions, &[]),
-        section("judge", "Judge", None, Vec::new(), &judge),
+        section("evaluators", "Evaluators", figures.correlations, &correlations),
+        section("models", "LLMs", figures.quality, &quality),
+        section("length", "Length", figures.length, &titled("Is it the length? Output length, cost and F1")),
+        section("rewards", "Rewards", figures.rewards, &rewards),
+        section("spread", "Spread", figures.distributions, &titled("How rewards scatter")),
+        section("judge", "Judge", Vec::new(), &judge),
     ];
     let drawn: Vec<Drawn> = sweeps.iter().flat_map(figures::sweeps).collect();
     let drawn = if drawn.is_empty() {
@@ -148,7 +150,7 @@ fn of_report(report: &Report, sweeps: &[SweepTable]) -> (String, Vec<Section>) {
     } else {
         drawn
     };
-    found.push(section("sweeps", "Sweeps", Some("Attacks and sweeps"), drawn, &[]));
-    found.push(section("paper", "The paper", None, Vec::new(), &paper));
+    found.push(section("sweeps", "Sweeps", drawn, &titled("Attacks and sweeps")));
+    found.push(section("paper", "The paper", Vec::new(), &paper));
     (blocks::html(&opening), found)
 }

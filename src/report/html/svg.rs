@@ -151,7 +151,7 @@ fn axis_name(svg: &mut String, label: &str, width: u32, y: u32) {
 fn dots(svg: &mut String, figure: &Figure, axis: &Axis, lines: &[Line], (width, top): (u32, u32)) -> Result<u32> {
     let tall = |line: &Line| match line {
         Line::Heading(_) => LINE + 10,
-        Line::Row { marks, .. } => LINE + LANE * lanes(marks) + 6,
+        Line::Row { marks, .. } => LINE + lane(marks) * (marks.len().max(1) as u32) + 6,
     };
     let plot: u32 = lines.iter().map(tall).sum();
     let place = Place { width, height: top + plot + 24 + LINE, top, bottom: LINE, left: 0 };
@@ -180,7 +180,8 @@ fn dots(svg: &mut String, figure: &Figure, axis: &Axis, lines: &[Line], (width, 
         let height = tall(line);
         match line {
             Line::Heading(text) => {
-                let text = escape(&fitting(text, width - 20));
+                // Bold letters are wider.
+                let text = escape(&fitting(text, (width - 20) * 7 / 8));
                 let _ = write!(svg, "<text class=\"text heading\" x=\"14\" y=\"{}\">{text}</text>", y + 20);
             }
             Line::Row { name, note, marks } => {
@@ -196,9 +197,8 @@ fn dots(svg: &mut String, figure: &Figure, axis: &Axis, lines: &[Line], (width, 
                 if marks.is_empty() {
                     let _ = write!(svg, "<text class=\"text note\" x=\"14\" y=\"{}\">no value</text>", y + LINE + 11);
                 }
-                for (lane, own) in marks.iter().enumerate() {
-                    let lane = if lanes(marks) > 1 { lane as u32 } else { 0 };
-                    let middle = (y + LINE + LANE * lane + LANE / 2) as i32;
+                for (place, own) in marks.iter().enumerate() {
+                    let middle = (y + LINE + lane(marks) * place as u32 + LANE / 2) as i32;
                     let at = next();
                     let mut extra = String::new();
                     if own.spread.is_some() {
@@ -220,9 +220,9 @@ fn dots(svg: &mut String, figure: &Figure, axis: &Axis, lines: &[Line], (width, 
     Ok(place.height)
 }
 
-/// Lanes of a line: one for each mark as long as they are few, else one for all.
-fn lanes(marks: &[Mark]) -> u32 {
-    if marks.len() > 2 { 1 } else { marks.len().max(1) as u32 }
+/// Height of a lane: less where there are many, which have no intervals.
+fn lane(marks: &[Mark]) -> u32 {
+    if marks.len() > 2 { 9 } else { LANE }
 }
 
 /// The values of a mark that have a place on the axis of a dot plot.

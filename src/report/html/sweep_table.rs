@@ -162,7 +162,9 @@ fn readable(text: &str) -> String {
                     Value::String(text) => text.clone(),
                     _ => format!("{name} {}", say(value)),
                 };
-                fields.iter().map(field).collect::<Vec<_>>().join(", ")
+                // What it is, then how much of it.
+                let (what, how_much): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, value)| value.is_string());
+                what.into_iter().chain(how_much).map(field).collect::<Vec<_>>().join(", ")
             }
             other => other.to_string(),
         }

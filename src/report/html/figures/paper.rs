@@ -10,7 +10,7 @@ use crate::report::sections::Report;
 use crate::statistics::Estimate;
 
 const THIS_RUN: &str = "This run";
-const PUBLISHED: &str = "The paper, as published (values are approximate, no intervals given)";
+const PUBLISHED: &str = "The paper, as published (approximate)";
 
 /// Figure 4: correlation of evaluators with F1 and the judge.
 pub(super) fn correlations(report: &Report) -> Drawn {
@@ -38,7 +38,7 @@ pub(super) fn correlations(report: &Report) -> Drawn {
         id: "figure-4-correlations".into(),
         title: "Figure 4: how evaluators follow F1 and the judge".into(),
         caption: "Pearson's r averaged over task types, over the answers of all LLMs; bars are 95 % intervals by \
-                  resampling tasks, n counts answers. The paper's evaluators, models and judge are others."
+                  resampling tasks, n counts answers. The paper gives no intervals."
             .into(),
         series: vec!["with F1".into(), "with the LLM judge".into()],
         plot: Plot::Dots { axis: Axis::new("Pearson's r (no unit, -1 to 1)", &[-0.3, 0.7], 2), lines },
@@ -167,7 +167,7 @@ pub(super) fn rewards(report: &Report, node_type: &str) -> Drawn {
     };
     let nobody = format!("Figure 6, {side} ({what}), is not drawn: none of them has been paid.");
     drawn(figure(lines.clone()), &nobody)?;
-    lines.push(Line::Heading("The paper, as published (Table 4; 5,000 rounds)".into()));
+    lines.push(Line::Heading("The paper, as published (Table 4)".into()));
     let published = report.paper.rewards.iter().filter(|pair| pair.node_type == node_type);
     for Payment { node, avg_reward, cost_norm, jobs, .. } in published.filter_map(|pair| pair.paper.as_ref()) {
         let mark = avg_reward.map(|value| Mark { n: u64::try_from(*jobs).ok(), ..Mark::at(1, value, 0.0) });
