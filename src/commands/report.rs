@@ -95,6 +95,11 @@ fn write_page(run: &Run, page: &Page) -> Result<()> {
 fn read_sweeps(run: &Run) -> Result<Vec<SweepTable>> {
     let mut sweeps = Vec::new();
     for name in parts::finished_groups(&run.dir.sweeps())? {
+        let made_from = table::stamp(&run.dir.sweep(&name))?.map(|stamp| stamp.inputs);
+        if made_from != Some(lineage::of_network(run)?) {
+            sweeps.push(SweepTable::stale(&name));
+            continue;
+        }
         let mut sweep = SweepTable::new(&name);
         batches::for_each_whole(&run.dir.sweep(&name), |batch| sweep.see(batch))?;
         sweeps.push(sweep);

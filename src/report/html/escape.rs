@@ -7,7 +7,8 @@ use minijinja::HtmlEscape;
 pub(super) fn escape(text: &str) -> String {
     let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     let clean: String = text.chars().filter(|c| allowed(*c) && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect();
-    HtmlEscape(&clean).to_string()
+    // A slash ends nothing by itself, and paths are to be found in the source.
+    HtmlEscape(&clean).to_string().replace("&#x2f;", "/")
 }
 
 /// Text in which what stands between backticks is code.
@@ -31,5 +32,6 @@ mod tests {
         assert_eq!(escape("<b a='\"'>&\u{1}"), "&lt;b a=&#x27;&quot;&#x27;&gt;&amp;");
         assert_eq!(inline("say `a<b` & go"), "say <code>a&lt;b</code> &amp; go");
         assert_eq!(inline("one ` alone"), "one ` alone");
+        assert_eq!(escape("a/b &#x2f;"), "a/b &amp;#x2f;");
     }
 }

@@ -187,7 +187,9 @@ fn dots(svg: &mut String, figure: &Figure, axis: &Axis, lines: &[Line], (width, 
             Line::Row { name, note, marks } => {
                 let name_fits = fitting(name, width - 20);
                 let left = (width - 20).saturating_sub(text_width(&name_fits) + 14);
-                let note = if text_width(note) <= left { escape(note) } else { String::new() };
+                // On a phone what stands last, the sample size, has to do.
+                let parts = [note.as_str(), note.rsplit(", ").next().unwrap_or_default()];
+                let note = parts.into_iter().find(|note| text_width(note) <= left).map(escape).unwrap_or_default();
                 let _ = write!(
                     svg,
                     "<text class=\"text\" x=\"14\" y=\"{}\">{}<tspan class=\"note\" dx=\"10\">{note}</tspan></text>",

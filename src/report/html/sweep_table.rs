@@ -46,6 +46,8 @@ pub struct SweepTable {
     pub(super) axes: Vec<SweepAxis>,
     pub(super) nodes: Vec<String>,
     pub(super) points: Vec<Point>,
+    /// Whether it was made from other tables than the run has now.
+    pub(super) is_stale: bool,
     /// Whether there were more figures than are kept.
     pub(super) is_cut: bool,
     /// What the network's figures are held against: the first that occurs.
@@ -59,6 +61,12 @@ impl SweepTable {
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// One that was made from other tables than the run has now: it is named, and not drawn.
+    #[must_use]
+    pub fn stale(name: &str) -> Self {
+        Self { is_stale: true, ..Self::new(name) }
     }
 
     /// Takes the next rows in.

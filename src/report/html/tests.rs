@@ -147,7 +147,7 @@ fn odd_runs_still_render() {
     }
     let page = of(&run);
     assert_sound(&page);
-    assert!(page.html.contains("<td>follower</td><td class=\"number\">48</td>"), "one group of 48 rows");
+    assert!(page.html.contains("<td>follower</td><td class=\"number\">24</td>"), "a group per kind of row");
     // Constant scores, and rewards without a spread.
     let mut run = small_run();
     for row in &mut run.scores {

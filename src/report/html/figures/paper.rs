@@ -31,7 +31,10 @@ pub(super) fn correlations(report: &Report) -> Drawn {
             })
         });
         let marks: Vec<Mark> = marks.collect();
-        let sizes: Vec<String> = both.iter().flatten().map(|found| format!("n = {}", count(found.n as u64))).collect();
+        let size = |(found, with): (&Option<Estimate>, &str)| {
+            found.as_ref().map(|found| format!("n = {} {with}", count(found.n as u64)))
+        };
+        let sizes: Vec<String> = both.iter().zip(["with F1", "with the judge"]).filter_map(size).collect();
         lines.push(Line::Row { name: name.to_owned(), note: sizes.join(", "), marks });
     }
     let figure = |lines| Figure {
@@ -75,7 +78,7 @@ pub(super) fn quality_judge(report: &Report) -> Drawn {
     let figure = against_latency(
         report,
         ("figure-5-judge-latency", "Figure 5, right: the judge's grade against latency"),
-        "Mean grade of the LLM judge over task types (0 to 10)",
+        "Mean judge grade over tasks (0 to 10)",
         |model| Some(judged?.models.iter().find(|own| own.model == model.model)?.over_tasks),
     );
     let why = "The right half of Figure 5, grades of an LLM judge against latency, is not drawn: it needs grades on \

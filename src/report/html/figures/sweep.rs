@@ -12,6 +12,13 @@ const MOST_LINES: usize = 60;
 
 /// The charts of a sweep.
 pub(in crate::report::html) fn figures(sweep: &SweepTable) -> Vec<Drawn> {
+    if sweep.is_stale {
+        return vec![Err(format!(
+            "The sweep `{}` is not drawn: it was made from other answers, scores or costs than the run has now. To get it: \
+             `poq sweep` with its file again.",
+            sweep.name
+        ))];
+    }
     let Some(layout) = Layout::of(sweep) else {
         return vec![Err(format!(
             "The sweep `{}` changes no setting, so there is nothing to draw it against.",
@@ -96,7 +103,7 @@ impl<'s> Layout<'s> {
             .collect();
         let by = self.second.map(|axis| format!(", by {}", self.axis(axis).path)).unwrap_or_default();
         let what = words(metric, self.sweep.proxy.as_deref());
-        self.figure(metric, format!("{what} against {}{by}", self.axis(self.main).path), &what, series, marks, &[])
+        self.figure(metric, format!("{what}: {}{by}", self.axis(self.main).path), &what, series, marks, &[])
     }
 
     /// What every node earns.
@@ -164,12 +171,13 @@ fn move_together(sweep: &SweepTable, one: usize, other: usize) -> bool {
     sweep.points.iter().all(|point| *partner[point.at[one]].get_or_insert(point.at[other]) == point.at[other])
 }
 
+/// A figure in words, with its unit; short enough for an axis on a phone.
 fn words(metric: &str, proxy: Option<&str>) -> String {
-    let against = proxy.map(|proxy| format!(" against {proxy}")).unwrap_or_default();
+    let against = proxy.map(|proxy| format!(" vs {proxy}")).unwrap_or_default();
     match metric {
-        "consensus_error" => format!("Mean consensus error{against} (points of 0 to 10)"),
-        "honest_malicious_gap" => "Reward of the honest minus that of the malicious (normalised units)".into(),
-        "ranking_kendall" => format!("Kendall's tau of the ranking of LLMs{against} (no unit)"),
+        "consensus_error" => format!("Consensus error{against} (points of 0 to 10)"),
+        "honest_malicious_gap" => "Honest minus malicious reward (norm. units)".into(),
+        "ranking_kendall" => format!("Kendall's tau of the LLMs' ranking{against} (-1 to 1)"),
         other => other.to_owned(),
     }
 }
