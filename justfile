@@ -116,8 +116,8 @@ doc:
     cargo doc --release --no-deps --locked
     @echo "open target/doc/poq/index.html"
 
-# What CI runs: lints, tests, a small run on the real models, its tables in pandas, polars and DuckDB, and the notebook on it
-ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci") (check-notebook "results/ci")
+# What CI runs: lints, tests, a small run on the real models, its tables in notebooks' tools, the notebook, its page in a browser
+ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci") (check-notebook "results/ci") (check-report "results/ci")
 
 # Load every table of a run in pandas, polars and DuckDB and check its columns
 check-tables RUN:
@@ -151,6 +151,29 @@ notebook-environment:
         .venv/notebook/bin/python -m pip install --quiet --disable-pip-version-check -r results/requirements.txt
         cp results/requirements.txt "$stamp"
     fi
+
+# Open a run's report.html in a headless Chromium and check it; as root on Debian, Chromium is installed where there is none
+# (flags: --pictures DIR keeps screenshots; CHROMIUM names a browser)
+check-report RUN *FLAGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/report/requirements.txt
+    if ! cmp -s tests/requirements-report.txt "$stamp"; then
+        echo "just: installing tests/requirements-report.txt into .venv/report" >&2
+        python3 -m venv .venv/report
+        .venv/report/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-report.txt
+        cp tests/requirements-report.txt "$stamp"
+    fi
+    found=${CHROMIUM:-$(command -v chromium chromium-browser google-chrome google-chrome-stable chrome | head -n 1 || true)}
+    if [[ -z "$found" && "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+        echo "just: installing Chromium" >&2
+        apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends chromium fonts-dejavu-core >/dev/null
+    elif [[ -z "$found" ]]; then
+        echo "just: there is no Chromium on the PATH: install it (its package is called chromium), name it in CHROMIUM," >&2
+        echo "just: or run .venv/report/bin/playwright install chromium" >&2
+    fi
+    .venv/report/bin/python tests/check_report.py {{RUN}} {{FLAGS}}
 
 # Record the references of the parity gates again; brings torch (about 6 GB)
 references *KEYS:

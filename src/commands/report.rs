@@ -1,4 +1,4 @@
-//! `poq report`: every table → `metrics.parquet`, `report.md` and text on stdout. Loads no model.
+//! `poq report`: every table → `metrics.parquet`, `report.md`, `report.html`, `figures/` and text on stdout. Loads no model.
 
 use super::context::Context;
 use super::open_run::Run;
@@ -6,12 +6,15 @@ use super::summary::StageSummary;
 use super::{generate, judge, lineage, profile, score, tasks};
 use crate::cli::StageArguments;
 use crate::exit_code::ExitCode;
+use crate::report::format::count;
+use crate::report::html::{self, Page, Provenance, Stage, SweepTable};
 use crate::report::{self, Identity, Inputs, Report};
-use crate::store::parts;
 use crate::store::rows::RewardRow;
 use crate::store::run_record::StageRecord;
 use crate::store::table;
+use crate::store::{batches, parts};
 use anyhow::{Context as _, Result};
+use std::path::Path;
 
 /// Runs the stage alone and prints the report.
 pub fn command(context: &Context, arguments: &StageArguments) -> Result<ExitCode> {
@@ -51,9 +54,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
         };
         let report = report::build(&inputs)?;
         let computed = write_metrics(run, || report::metrics(&tasks, &generations, &scores, &judgements))?;
-        let path = run.dir.root().join("report.md");
-        std::fs::write(&path, report::to_markdown(&report))
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        write(&run.dir.root().join("report.md"), &report::to_markdown(&report))?;
+        write_page(run, &html::page(&report, &inputs, &read_sweeps(run)?, &provenance(run)?)?)?;
         built = Some(report);
         let computed_rows = if computed { generations.len() } else { 0 };
         Ok(StageRecord { rows: generations.len(), computed_rows, ..StageRecord::default() })
@@ -72,6 +74,58 @@ fn write_metrics(run: &Run, metrics: impl FnOnce() -> Result<arrow::array::Recor
     }
     table::write_batch(&path, "metrics", &metrics()?, &stamp)?;
     Ok(true)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// `report.html` and `figures/`; figures of an earlier report, which this one need not have, go.
+fn write_page(run: &Run, page: &Page) -> Result<()> {
+    let directory = run.dir.figures();
+    batches::remove(&directory)?;
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
+    for (name, svg) in &page.figures {
+        write(&directory.join(name), svg)?;
+    }
+    write(&run.dir.root().join("report.html"), &page.html)
+}
+
+/// What the page shows of every finished sweep.
+fn read_sweeps(run: &Run) -> Result<Vec<SweepTable>> {
+    let mut sweeps = Vec::new();
+    for name in parts::finished_groups(&run.dir.sweeps())? {
+        let made_from = table::stamp(&run.dir.sweep(&name))?.map(|stamp| stamp.inputs);
+        if made_from != Some(lineage::of_network(run)?) {
+            sweeps.push(SweepTable::stale(&name));
+            continue;
+        }
+        let mut sweep = SweepTable::new(&name);
+        batches::for_each_whole(&run.dir.sweep(&name), |batch| sweep.see(batch))?;
+        sweeps.push(sweep);
+    }
+    Ok(sweeps)
+}
+
+/// What it takes to make the run again, from its record.
+fn provenance(run: &Run) -> Result<Provenance> {
+    let record = &run.record;
+    let hashes = record.datasets.iter().chain(&record.models);
+    let stage = |(name, stage): (&String, &StageRecord)| Stage {
+        name: name.clone(),
+        seconds: format!("{:.1}", stage.seconds),
+        rows: count(stage.rows as u64),
+        failed: count(stage.failed as u64),
+    };
+    Ok(Provenance {
+        commit: record.git_commit.clone(),
+        dirty: record.git_dirty,
+        experiment: record.experiment.as_ref().and_then(|experiment| toml::to_string(experiment).ok()),
+        settings: toml::to_string(&record.settings).context("the settings do not become TOML; this is a bug")?,
+        imported_from: record.imported_from.clone(),
+        hashes: hashes.map(|(name, hash)| (name.clone(), hash.clone())).collect(),
+        stages: record.stages.iter().filter(|(name, _)| *name != "report").map(stage).collect(),
+    })
 }
 
 fn identity(run: &Run) -> Identity {

@@ -72,8 +72,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn report(&self) -> Report {
-        let inputs = Inputs {
+    pub(super) fn inputs(&self) -> Inputs<'_> {
+        Inputs {
             identity: &self.identity,
             settings: &self.settings,
             tasks: &self.tasks,
@@ -83,8 +83,11 @@ impl Run {
             judge_checks: &[],
             profile: &self.profile,
             rewards: &self.rewards,
-        };
-        build(&inputs).expect("the tables agree")
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        build(&self.inputs()).expect("the tables agree")
     }
 }
 

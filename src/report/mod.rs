@@ -1,7 +1,7 @@
 //! The last stage: what the tables of a run mean. Reads rows, never a model and never a file; every function is pure.
 //!
-//! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown` and
-//! `to_text` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
+//! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown`, `to_text` and
+//! `html::page` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
 //! `simulate` commands.
 
 mod comparison;
@@ -9,6 +9,7 @@ mod correlations;
 mod counts;
 mod document;
 pub(crate) mod format;
+pub mod html;
 mod judge;
 mod layout;
 mod metrics;

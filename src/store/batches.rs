@@ -126,6 +126,15 @@ pub fn for_each(path: &Path, columns: &[&str], mut visit: impl FnMut(&RecordBatc
     Ok(())
 }
 
+/// Visits a table's rows in order, batch by batch, with all of their columns.
+pub fn for_each_whole(path: &Path, mut visit: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+    let (_, batches) = open(path, None)?;
+    for batch in batches {
+        visit(&batch.with_context(|| format!("`{}` is damaged", path.display()))?)?;
+    }
+    Ok(())
+}
+
 /// One table of several with the same columns, under its name once it is whole and on disk.
 fn concatenate(parts: &[PathBuf], path: &Path, table: &str, stamp: &Stamp) -> Result<()> {
     table::write_whole(path, |temporary| append_all(parts, temporary, table, stamp))

@@ -90,7 +90,7 @@ impl RunDir {
             "metrics",
         ];
         let paths = tables.map(|name| self.table(name));
-        for path in paths.into_iter().chain([self.root.join("report.md")]) {
+        for path in paths.into_iter().chain(["report.md", "report.html"].map(|name| self.root.join(name))) {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove `{}`", path.display()));
@@ -98,7 +98,8 @@ impl RunDir {
                 _ => {}
             }
         }
-        remove_sweeps(&self.root.join("sweeps"))?;
+        remove_sweeps(&self.sweeps())?;
+        remove_all(&self.figures())?;
         remove_all(&self.scores())
     }
 
@@ -121,16 +122,28 @@ impl RunDir {
         self.root.join("work").join(format!("{evaluator}.redb"))
     }
 
+    /// `sweeps/`: a table for every sweep.
+    #[must_use]
+    pub fn sweeps(&self) -> PathBuf {
+        self.root.join("sweeps")
+    }
+
+    /// `figures/`: the figures of the report.
+    #[must_use]
+    pub fn figures(&self) -> PathBuf {
+        self.root.join("figures")
+    }
+
     /// `sweeps/<name>.parquet`: the table of a sweep.
     #[must_use]
     pub fn sweep(&self, name: &str) -> PathBuf {
-        self.root.join("sweeps").join(format!("{name}.parquet"))
+        self.sweeps().join(format!("{name}.parquet"))
     }
 
     /// `sweeps/<name>.parts/`: the parts of a sweep that is not finished.
     #[must_use]
     pub fn sweep_parts(&self, name: &str) -> PathBuf {
-        self.root.join("sweeps").join(format!("{name}.{PARTS}"))
+        self.sweeps().join(format!("{name}.{PARTS}"))
     }
 
     /// `scores/`: one file per scorer.

@@ -17,6 +17,9 @@ fn a_run_leaves_every_promised_table() {
         "rounds.parquet",
         "metrics.parquet",
         "report.md",
+        "report.html",
+        "figures/figure-4-correlations.svg",
+        "figures/figure-6-rewards-inference.svg",
     ] {
         assert!(scratch.path(&format!("results/tiny/{file}")).exists(), "{file} is missing");
     }
@@ -155,6 +158,8 @@ fn a_report_can_be_had_at_any_stage() {
     scratch.poq(&["tasks", "results/early", "--experiment", "tiny.toml"], 0);
     let ran = scratch.poq(&["report", "results/early"], 0);
     assert!(ran.stdout.contains("poq generate"), "the report says what is missing:\n{}", ran.stdout);
+    let page = std::fs::read_to_string(scratch.path("results/early/report.html")).expect("the page");
+    assert!(page.contains("poq generate results/early") && page.contains("There are no answers yet"));
 }
 
 #[test]

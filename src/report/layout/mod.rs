@@ -12,15 +12,32 @@ use super::document::Block;
 use super::missing::Section;
 use super::sections::Report;
 
+/// The report, part by part.
+pub(super) struct Sections {
+    pub opening: Vec<Block>,
+    pub rewards: Vec<Block>,
+    pub correlations: Vec<Block>,
+    pub quality: Vec<Block>,
+    pub judge: Vec<Block>,
+    pub paper: Vec<Block>,
+}
+
+/// Writes every part.
+pub(super) fn sections(report: &Report) -> Sections {
+    Sections {
+        opening: run::opening(report),
+        rewards: run::rewards(report),
+        correlations: evaluators::correlations(report),
+        quality: models::quality(report),
+        judge: judge::judge(report),
+        paper: paper::comparison(report),
+    }
+}
+
 /// The whole report, top to bottom.
 pub(super) fn blocks(report: &Report) -> Vec<Block> {
-    let mut blocks = run::opening(report);
-    blocks.extend(run::rewards(report));
-    blocks.extend(evaluators::correlations(report));
-    blocks.extend(models::quality(report));
-    blocks.extend(judge::judge(report));
-    blocks.extend(paper::comparison(report));
-    blocks
+    let Sections { opening, rewards, correlations, quality, judge, paper } = sections(report);
+    [opening, rewards, correlations, quality, judge, paper].concat()
 }
 
 /// What is missing from a section, as the points that stand in its place.

@@ -16,7 +16,9 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     }
     let several = report.counts.tasks_by_type.len() > 1;
     let over_tasks = if several { "; F1 over tasks weighs each task type the same" } else { "" };
-    blocks.push(Block::paragraph(format!("F1 is the mean over answers, 0 to 10, ± its 95 % interval{over_tasks}.")));
+    blocks.push(Block::paragraph(format!(
+        "F1 is the mean over answers, 0 to 10, ± its 95 % interval{over_tasks}; n counts answers."
+    )));
     blocks.push(Block::Table(references(report)));
     blocks.push(Block::paragraph(
         "Latency is the profile's mean per answer, and F1 per second is mean F1 divided by it. New tokens are the mean per answer, and \"at limit\" is the share of answers cut off at the limit on new \
@@ -25,7 +27,7 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     blocks.push(Block::Table(costs(report)));
     if report.quality.iter().any(|row| !row.evaluators.is_empty()) {
         blocks.push(Block::paragraph(
-            "Mean normalised score per evaluator, 0 to 10. The scale is set by the answers of this run, so it ranks LLMs \
+            "Mean normalised score per evaluator, 0 to 10, over at least n answers. The scale is set by the answers of this run, so it ranks LLMs \
              within the run and means nothing outside it.",
         ));
         blocks.push(Block::Table(evaluators(report)));
@@ -39,13 +41,13 @@ fn references(report: &Report) -> Table {
     let mut headings = vec!["LLM".to_owned()];
     headings.extend(types.iter().map(|task_type| format!("F1 {task_type}")));
     headings.extend(several.then(|| "F1 over tasks".into()));
-    headings.push("Exact match (qa)".into());
+    headings.extend(["n".into(), "Exact match (qa)".into()]);
     let mut table = Table::new(1, headings);
     for row in &report.quality {
         let mut cells = vec![row.model.clone()];
         cells.extend(row.by_task.iter().map(|task| estimate(&task.f1, 2)));
         cells.extend(several.then(|| estimate(&row.f1, 2)));
-        cells.push(percent(row.exact_match_share));
+        cells.extend([count(row.f1.n as u64), percent(row.exact_match_share)]);
         table.row(cells);
     }
     table
@@ -70,11 +72,13 @@ fn costs(report: &Report) -> Table {
 
 fn evaluators(report: &Report) -> Table {
     let names = report.quality.first().map(|row| &row.evaluators[..]).unwrap_or_default();
-    let headings = std::iter::once("LLM").chain(names.iter().map(|mean| mean.evaluator.as_str()));
+    let headings = std::iter::once("LLM").chain(names.iter().map(|mean| mean.evaluator.as_str())).chain(["n"]);
     let mut table = Table::new(1, headings);
     for row in &report.quality {
         let scores = row.evaluators.iter().map(|mean| estimate(&mean.score, 2));
-        table.row(std::iter::once(row.model.clone()).chain(scores));
+        // Evaluators that failed on an answer have fewer: what all of them have is said.
+        let fewest = row.evaluators.iter().map(|mean| mean.score.n).min().unwrap_or_default();
+        table.row(std::iter::once(row.model.clone()).chain(scores).chain([count(fewest as u64)]));
     }
     table
 }
