@@ -83,8 +83,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
 /// `report.html` and `figures/`; figures of an earlier report, which this one need not have, go.
 fn write_page(run: &Run, page: &Page) -> Result<()> {
     let directory = run.dir.figures();
-    batches::remove(&directory)?;
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let entries = std::fs::read_dir(&directory).with_context(|| format!("cannot list `{}`", directory.display()))?;
+    for path in entries.map_while(Result::ok).map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+    }
     for (name, svg) in &page.figures {
         write(&directory.join(name), svg)?;
     }
@@ -96,7 +101,9 @@ fn read_sweeps(run: &Run) -> Result<Vec<SweepTable>> {
     let mut sweeps = Vec::new();
     for name in parts::finished_groups(&run.dir.sweeps())? {
         let made_from = table::stamp(&run.dir.sweep(&name))?.map(|stamp| stamp.inputs);
-        if made_from != Some(lineage::of_network(run)?) {
+        // A sweep that pays for no composite does not depend on them.
+        let now = [Some(lineage::of_network(run, false)?), Some(lineage::of_network(run, true)?)];
+        if !now.contains(&made_from) {
             sweeps.push(SweepTable::stale(&name));
             continue;
         }
