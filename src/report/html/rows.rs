@@ -157,7 +157,7 @@ impl<'a> Source<'a> {
                 ));
             }
         }
-        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
         serde_json::to_writer(&mut packed, &data).context("the answers do not become JSON; this is a bug")?;
         packed.flush()?;
         Ok((STANDARD.encode(packed.finish()?), data.rows.len()))

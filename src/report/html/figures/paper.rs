@@ -32,10 +32,11 @@ pub(super) fn correlations(report: &Report) -> Drawn {
         });
         let marks: Vec<Mark> = marks.collect();
         let size = |(found, with): (&Option<Estimate>, &str)| {
-            found.as_ref().map(|found| format!("n = {} {with}", count(found.n as u64)))
+            found.as_ref().map(|found| format!("{} {with}", count(found.n as u64)))
         };
-        let sizes: Vec<String> = both.iter().zip(["with F1", "with the judge"]).filter_map(size).collect();
-        lines.push(Line::Row { name: name.to_owned(), note: sizes.join(", "), marks });
+        let sizes: Vec<String> = both.iter().zip(["F1", "judge"]).filter_map(size).collect();
+        let sizes = format!("n = {}", sizes.join(" / "));
+        lines.push(Line::Row { name: name.to_owned(), note: sizes, marks });
     }
     let figure = |lines| Figure {
         id: "figure-4-correlations".into(),
