@@ -18,7 +18,6 @@ fn a_run_leaves_every_promised_table() {
         "metrics.parquet",
         "report.md",
         "report.html",
-        "figures/figure-4-correlations.svg",
         "figures/figure-6-rewards-inference.svg",
     ] {
         assert!(scratch.path(&format!("results/tiny/{file}")).exists(), "{file} is missing");
