@@ -79,7 +79,7 @@ impl Default for Judge {
 
 /// The paper fixes a system prompt and does not print it; what it must make the judge do it says: a score from 0 to 10, a
 /// short justification, one JSON object. Short sentences and an example of every score's meaning matter to small judges: of
-/// six prompts that were tried on `qwen2_5_coder_0_5b`, two made it grade every answer alike.
+/// six prompts that were tried on `qwen2_5_coder_0_5b`, a long one made it grade all answers alike.
 const SYSTEM_PROMPT: &str = "\
 You grade answers that language models gave. Compare the candidate answer with the reference answer and give a score from 0 \
 to 10: 10 if the candidate answer is right and says what the reference answer says, 0 if it is wrong or says something else, \
