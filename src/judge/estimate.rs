@@ -1,8 +1,7 @@
 //! What is coming, before anything is sent: requests, tokens and dollars. Where replies are there already, they say how many
 //! tokens a byte and a reply really take.
 
-use super::verdict::Step;
-use super::{Case, Who, price, step_of};
+use super::{Case, Who, heard, price};
 use crate::settings::Price;
 use crate::store::replies::{Replies, Reply};
 use serde::Serialize;
@@ -39,29 +38,26 @@ impl Estimate {
     pub fn new(cases: &[Case], left: &[bool], who: &Who, price: Option<Price>, replies: &Replies) -> Self {
         let mut keys = HashSet::new();
         let mut bytes = Vec::new();
-        let mut heard: Vec<(usize, Reply)> = Vec::new();
+        let mut answered: Vec<(usize, Reply)> = Vec::new();
         let mut done = 0;
         for (case, left) in cases.iter().zip(left) {
-            match step_of(case, who, replies) {
-                Step::Ask(..) if *left => done += 1,
-                Step::Ask(conversation, asked) => {
+            let found = heard(case, who, replies);
+            match found.open {
+                Some((conversation, asked)) if !left => {
                     bytes.extend(keys.insert(asked.key).then(|| conversation.bytes()));
                 }
-                Step::Done(verdict) => {
-                    done += 1;
-                    let first = verdict.replies.into_iter().next();
-                    heard.extend(
-                        case.conversation.as_ref().ok().zip(first).map(|(asked, reply)| (asked.bytes(), reply)),
-                    );
-                }
+                _ => done += 1,
             }
+            let first = found.verdict.replies.into_iter().next();
+            answered.extend(case.conversation.as_ref().ok().zip(first).map(|(asked, reply)| (asked.bytes(), reply)));
         }
         let total: usize = bytes.iter().sum();
-        let input_tokens = match tokens_per_byte(&heard) {
+        let input_tokens = match tokens_per_byte(&answered) {
             Some(ratio) => (total as f64 * ratio).ceil() as usize,
             None => price::tokens_of(total),
         };
-        let lengths: Vec<f64> = heard.iter().filter_map(|(_, reply)| reply.output_tokens.map(|t| t as f64)).collect();
+        let lengths: Vec<f64> =
+            answered.iter().filter_map(|(_, reply)| reply.output_tokens.map(|t| t as f64)).collect();
         let output_tokens = crate::statistics::mean(&lengths).map(|mean| (mean * bytes.len() as f64).ceil() as usize);
         let dollars = |price: Price, output: usize| {
             (input_tokens as f64 * price.input_usd_per_million + output as f64 * price.output_usd_per_million) / 1e6
@@ -101,9 +97,9 @@ impl Estimate {
     }
 }
 
-fn tokens_per_byte(heard: &[(usize, Reply)]) -> Option<f64> {
+fn tokens_per_byte(answered: &[(usize, Reply)]) -> Option<f64> {
     let counted: Vec<(usize, u64)> =
-        heard.iter().filter_map(|(bytes, reply)| Some((*bytes, reply.input_tokens?))).collect();
+        answered.iter().filter_map(|(bytes, reply)| Some((*bytes, reply.input_tokens?))).collect();
     let bytes: usize = counted.iter().map(|(bytes, _)| bytes).sum();
     (bytes > 0).then(|| counted.iter().map(|(_, tokens)| tokens).sum::<u64>() as f64 / bytes as f64)
 }

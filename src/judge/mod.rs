@@ -25,7 +25,7 @@ use anyhow::Result;
 use conversation::Conversation;
 use price::Purse;
 use std::collections::HashMap;
-use verdict::{Keys, Step, Verdict};
+use verdict::{Heard, Keys, Verdict};
 
 /// One question to a judge about one answer.
 #[derive(Debug, Clone)]
@@ -228,9 +228,10 @@ impl Session<'_> {
                 return Err(Interrupted.into());
             }
         }
-        let verdict = |(case, failed): (&Case, Option<Verdict>)| match step_of(case, who, replies) {
-            Step::Done(verdict) => *verdict,
-            Step::Ask(..) => failed.unwrap_or_else(|| Verdict::default().failing("it was not asked".to_owned(), 0)),
+        let verdict = |(case, failed): (&Case, Option<Verdict>)| {
+            let heard = heard(case, who, replies);
+            let not_asked = |verdict: Verdict| verdict.failing("it was not asked".to_owned(), 0);
+            if heard.open.is_none() { heard.verdict } else { failed.unwrap_or_else(|| not_asked(heard.verdict)) }
         };
         Ok(cases.iter().zip(failed).map(verdict).collect())
     }
@@ -258,8 +259,8 @@ impl Sink for Keeper<'_> {
         let (keys, same) = &self.asked[&answered.index];
         if let Some(error) = answered.error() {
             for &index in same {
-                let sofar = verdict::so_far(&self.cases[index], self.who, |key| self.replies.get(key));
-                let verdict = sofar.failing(error.to_owned(), answered.attempts);
+                let heard = heard(&self.cases[index], self.who, self.replies);
+                let verdict = heard.verdict.failing(error.to_owned(), answered.attempts);
                 let pending = matches!(answered.answer, Answer::NotAsked(_));
                 self.failed[index] = Some(Verdict { pending, ..verdict });
             }
@@ -273,7 +274,7 @@ impl Sink for Keeper<'_> {
         }
         let through = |index: &&usize| {
             let index = **index;
-            self.failed[index].is_some() || matches!(step_of(&self.cases[index], self.who, self.replies), Step::Done(_))
+            self.failed[index].is_some() || heard(&self.cases[index], self.who, self.replies).open.is_none()
         };
         (self.done)(same.iter().filter(through).count(), purse);
         Ok(())
@@ -299,17 +300,13 @@ fn record(case: &Case, keys: &Keys) -> ReplyRecord {
 
 /// How far a case has come.
 #[must_use]
-pub fn step_of(case: &Case, who: &Who, replies: &Replies) -> Step {
-    verdict::step(case, who, |key| replies.get(key))
+pub fn heard(case: &Case, who: &Who, replies: &Replies) -> Heard {
+    verdict::heard(case, who, |key| replies.get(key))
 }
 
 /// Lets a case be put again from the beginning.
 pub fn forget(case: &Case, who: &Who, replies: &mut Replies) {
-    let Ok(conversation) = &case.conversation else { return };
-    // Without the first reply there is no way to the second, and the same first reply again would lead to it.
-    let first = who.keys(conversation, case.repeat).key;
-    let again = verdict::second_key(case, who, |key| replies.get(key));
-    for key in again.into_iter().chain([first]) {
+    for key in heard(case, who, replies).keys {
         replies.forget(&key);
     }
 }
@@ -319,7 +316,7 @@ fn open_questions(cases: &[Case], who: &Who, replies: &Replies, failed: &[Option
     let mut asks: Vec<(Ask, Vec<usize>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (index, case) in cases.iter().enumerate().filter(|(index, _)| failed[*index].is_none()) {
-        let Step::Ask(conversation, keys) = step_of(case, who, replies) else { continue };
+        let Some((conversation, keys)) = heard(case, who, replies).open else { continue };
         let place = *places.entry(keys.key.clone()).or_insert(asks.len());
         if place == asks.len() {
             asks.push((Ask { index, conversation, keys }, Vec::new()));

@@ -15,13 +15,15 @@ pub struct Keys {
     pub content: String,
 }
 
-/// What is to be done about a case.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Put this question; there is no reply to it yet.
-    Ask(Conversation, Keys),
-    /// Nothing: the judge has spoken.
-    Done(Box<Verdict>),
+/// How far a case has come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heard {
+    /// What the replies so far come to; the end of it where nothing is open.
+    pub verdict: Verdict,
+    /// The question that has no reply yet.
+    pub open: Option<(Conversation, Keys)>,
+    /// Keys of the questions that have one.
+    pub keys: Vec<String>,
 }
 
 /// What the replies to a case come to.
@@ -60,52 +62,47 @@ impl Verdict {
 }
 
 /// Looks how far a case has come.
-pub fn step<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Step {
-    let conversation = match &case.conversation {
+#[must_use]
+pub fn heard<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Heard {
+    let mut heard = Heard::default();
+    let question = match &case.conversation {
         Ok(conversation) => conversation,
-        Err(error) => return Step::Done(Box::new(Verdict::default().failing(error.clone(), 0))),
+        Err(error) => return Heard { verdict: Verdict::default().failing(error.clone(), 0), ..heard },
     };
-    let mut verdict = Verdict::default();
-    let keys = who.keys(conversation, case.repeat);
-    let Some(first) = find(&keys.key) else { return Step::Ask(conversation.clone(), keys) };
-    let failure = match verdict.hear(first) {
-        Ok(()) => return Step::Done(Box::new(verdict)),
-        Err(failure) => failure,
-    };
+    let Some(first) = heard.put(question, who, case.repeat, &find) else { return heard };
+    let Err(failure) = first else { return heard };
     if failure.is_refusal() {
-        verdict.refused = true;
-        verdict.error = Some(failure.to_string());
-        return Step::Done(Box::new(verdict));
+        heard.verdict.refused = true;
+        heard.verdict.error = Some(failure.to_string());
+        return heard;
     }
-    let text = verdict.replies.last().map_or("", |reply| reply.text.as_str());
-    let again = conversation.once_more(text, &failure.to_string());
-    let keys = who.keys(&again, case.repeat);
-    let Some(second) = find(&keys.key) else { return Step::Ask(again, keys) };
-    if let Err(second) = verdict.hear(second) {
-        verdict.refused = second.is_refusal();
-        verdict.error = Some(format!("{second}, asked once more; at first: {failure}"));
+    let text = heard.verdict.replies.last().map_or("", |reply| reply.text.as_str());
+    let again = question.once_more(text, &failure.to_string());
+    if let Some(Err(second)) = heard.put(&again, who, case.repeat, &find) {
+        heard.verdict.refused = second.is_refusal();
+        heard.verdict.error = Some(format!("{second}, asked once more; at first: {failure}"));
     }
-    Step::Done(Box::new(verdict))
+    heard
 }
 
-/// What was heard of a case that is not through: the first reply, if it came.
-pub fn so_far<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Verdict {
-    let mut verdict = Verdict::default();
-    let conversation = case.conversation.as_ref().ok();
-    if let Some(first) = conversation.and_then(|conversation| find(&who.keys(conversation, case.repeat).key)) {
-        // It could not be understood, or the case would be through.
-        let _ = verdict.hear(first);
+impl Heard {
+    /// Takes in the reply to a question; none where there is no reply, and the question is open then.
+    fn put<'r>(
+        &mut self,
+        question: &Conversation,
+        who: &Who,
+        repeat: u32,
+        find: impl Fn(&str) -> Option<&'r ReplyRecord>,
+    ) -> Option<Result<(), Failure>> {
+        let keys = who.keys(question, repeat);
+        if let Some(record) = find(&keys.key) {
+            self.keys.push(keys.key);
+            Some(self.verdict.hear(record))
+        } else {
+            self.open = Some((question.clone(), keys));
+            None
+        }
     }
-    verdict
-}
-
-/// The key of the question that is put after a first reply that could not be understood; none where there is none.
-pub fn second_key<'r>(case: &Case, who: &Who, find: impl Fn(&str) -> Option<&'r ReplyRecord>) -> Option<String> {
-    let conversation = case.conversation.as_ref().ok()?;
-    let first = find(&who.keys(conversation, case.repeat).key)?;
-    let failure = Verdict::default().hear(first).err()?;
-    let text = first.reply.as_ref().map_or("", |reply| reply.text.as_str());
-    Some(who.keys(&conversation.once_more(text, &failure.to_string()), case.repeat).key)
 }
 
 impl Verdict {

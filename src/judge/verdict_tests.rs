@@ -30,9 +30,11 @@ fn play(case: &Case, replies: &[Reply]) -> (Verdict, usize) {
     let mut known: HashMap<String, ReplyRecord> = HashMap::new();
     let mut replies = replies.iter();
     loop {
-        match step(case, &who(), |key| known.get(key)) {
-            Step::Done(verdict) => return (*verdict, known.len()),
-            Step::Ask(_, Keys { key, content }) => {
+        let heard = heard(case, &who(), |key| known.get(key));
+        assert_eq!(heard.keys.len(), known.len(), "every reply is heard");
+        match heard.open {
+            None => return (heard.verdict, known.len()),
+            Some((_, Keys { key, content })) => {
                 let record = ReplyRecord {
                     key: key.clone(),
                     content,

@@ -7,7 +7,7 @@ use crate::join::{F1, Joined, ScorerColumn, distinct};
 use crate::statistics::kappa::weighted_kappa;
 use crate::statistics::regression::{Slope, least_squares};
 use crate::statistics::{Estimate, agreement, mean, standard_deviation};
-use crate::store::rows::JudgeCheckRow;
+use crate::store::rows::{JudgeCheckRow, cost_usd};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -115,8 +115,6 @@ pub(super) fn judge(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> Op
     let first = inputs.judgements.first()?;
     let rows = inputs.judgements;
     let count = |wanted: fn(&crate::store::rows::JudgementRow) -> bool| rows.iter().filter(|row| wanted(row)).count();
-    let asked = rows.iter().filter(|row| row.replies > 0).map(|row| row.cost_usd);
-    let checked = inputs.judge_checks.iter().filter(|row| row.raw_reply.is_some()).map(|row| row.cost_usd);
     Some(JudgeReport {
         judge: first.judge.clone(),
         place: first.place.clone(),
@@ -126,7 +124,7 @@ pub(super) fn judge(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> Op
         refused: count(|row| row.refused),
         repaired: count(|row| row.repaired == Some(true)),
         asked_once_more: count(|row| row.replies > 1),
-        cost_usd: asked.chain(checked).sum(),
+        cost_usd: cost_usd(rows, inputs.judge_checks),
         models: models(joined, task_types),
         verbosity: task_types.iter().map(|task_type| verbosity(joined, task_type)).collect(),
         checks: checks(inputs.judge_checks),

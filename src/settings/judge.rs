@@ -165,6 +165,7 @@ impl Judge {
             model: second.model.clone(),
             base_url: second.base_url.clone().or_else(|| self.base_url.clone()),
             key_env: second.key_env.clone().unwrap_or_else(|| self.key_env.clone()),
+            checks: Checks::default(),
             ..self.clone()
         })
     }

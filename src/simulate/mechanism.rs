@@ -256,22 +256,9 @@ fn stakes(network: &Network, settings: &Simulation) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::mechanism::{EvaluatorAttack, EvaluatorStrategy, InferenceAttack, InferenceStrategy};
+    use crate::settings::mechanism::{EvaluatorStrategy, InferenceAttack, InferenceStrategy};
     use crate::signals::Composite;
-    use crate::simulate::tests::random_network;
-
-    fn attack(strategy: EvaluatorStrategy, node: &str) -> EvaluatorAttack {
-        EvaluatorAttack {
-            strategy,
-            share: None,
-            count: None,
-            nodes: Some(vec![node.into()]),
-            strength: None,
-            probability: None,
-            target: None,
-            commit_reveal: None,
-        }
-    }
+    use crate::simulate::tests::{attack, random_network};
 
     /// One record, two inference nodes and three evaluators with costs 0, 1/2 and 1.
     fn network() -> Network {

@@ -6,7 +6,7 @@
 mod judge;
 mod signals;
 
-pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow};
+pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow, cost_usd};
 pub use signals::{CascadeRow, SignalAuditRow, SignalRow, SignalValue};
 
 use schemars::JsonSchema;

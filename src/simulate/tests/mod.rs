@@ -101,7 +101,7 @@ const LAWS: [EvaluatorsPerRound; 4] = [
 ];
 
 /// An attack by one evaluator.
-fn attack(strategy: EvaluatorStrategy, node: &str) -> EvaluatorAttack {
+pub(crate) fn attack(strategy: EvaluatorStrategy, node: &str) -> EvaluatorAttack {
     EvaluatorAttack {
         strategy,
         share: None,

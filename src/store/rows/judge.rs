@@ -105,6 +105,14 @@ pub struct JudgeCheckRow {
     pub work_key: String,
 }
 
+/// What judgements and checks cost together, in dollars; none where one of them is not known.
+#[must_use]
+pub fn cost_usd(judgements: &[JudgementRow], checks: &[JudgeCheckRow]) -> Option<f64> {
+    let asked = judgements.iter().filter(|row| row.replies > 0).map(|row| row.cost_usd);
+    let checked = checks.iter().filter(|row| row.raw_reply.is_some()).map(|row| row.cost_usd);
+    asked.chain(checked).sum()
+}
+
 impl Row for JudgeSampleRow {
     const TABLE: &'static str = "judge_sample";
 }
