@@ -4,11 +4,13 @@
 //! `html::page` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
 //! `simulate` commands.
 
+mod audit;
 mod comparison;
 mod correlations;
 mod counts;
 mod document;
 pub(crate) mod format;
+mod frontier;
 pub mod html;
 mod judge;
 mod layout;
@@ -24,8 +26,9 @@ mod fixtures;
 #[cfg(test)]
 mod report_tests;
 
+pub use audit::EvaluatorAudit;
 pub use comparison::{CorrelationPair, Correlations, Pairing, PaperComparison, Payment, RewardPair};
-pub use correlations::{EvaluatorCorrelation, TaskCorrelation};
+pub use correlations::{EvaluatorAgreement, EvaluatorCorrelation, Sign, TaskAlpha, TaskCorrelation};
 pub use counts::{Counts, TableCount, TaskCount};
 pub use judge::{CheckSummary, JudgeReport, JudgedModel, JudgedTask, Verbosity};
 pub use metrics::{COLUMNS as METRICS_COLUMNS, metrics};
@@ -81,6 +84,7 @@ impl Inputs<'_> {
 pub fn build(inputs: &Inputs) -> Result<Report> {
     let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores, inputs.judgements)?;
     let task_types = inputs.task_types();
+    let paid = &inputs.settings.scoring.evaluators;
     let correlations = correlations::correlations(&joined, &task_types);
     let quality = quality::quality(inputs, &joined, &task_types);
     Ok(Report {
@@ -93,6 +97,8 @@ pub fn build(inputs: &Inputs) -> Result<Report> {
         judge: judge::judge(inputs, &joined, &task_types),
         warnings: warnings::warnings(inputs, &joined, &task_types),
         missing: missing::missing(inputs, &joined, &task_types),
+        evaluator_agreement: correlations::agreement_of_evaluators(&joined, &task_types, paid),
+        evaluator_audit: audit::audit(&joined, paid, &correlations),
         correlations,
         quality,
     })

@@ -59,6 +59,7 @@ fn a_whole_run_has_its_figures_and_its_answers() {
         "figure-5-f1-latency.svg",
         "length-latency.svg",
         "length-f1.svg",
+        "length-controlled.svg",
         "figure-6-rewards-inference.svg",
         "figure-6-rewards-evaluator.svg",
         "reward-distributions.svg",
