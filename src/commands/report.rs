@@ -52,10 +52,11 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
             profile: &costs,
             rewards: &rewards,
         };
-        let report = report::build(&inputs)?;
-        let computed = write_metrics(run, || report::metrics(&tasks, &generations, &scores, &judgements))?;
+        let joined = inputs.join()?;
+        let report = report::build(&inputs, &joined);
+        let computed = write_metrics(run, || report::metrics(&joined))?;
         write(&run.dir.root().join("report.md"), &report::to_markdown(&report))?;
-        write_page(run, &html::page(&report, &inputs, &read_sweeps(run)?, &provenance(run)?)?)?;
+        write_page(run, &html::page(&report, &inputs, &joined, &read_sweeps(run)?, &provenance(run)?)?)?;
         built = Some(report);
         let computed_rows = if computed { generations.len() } else { 0 };
         Ok(StageRecord { rows: generations.len(), computed_rows, ..StageRecord::default() })

@@ -8,6 +8,7 @@ use crate::statistics::sums::{Alpha, PartialPearson, Pearson, Sums, total};
 use crate::statistics::{Estimate, agreement, fisher_z_mean};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// One evaluator against one reference signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,13 +140,18 @@ fn correlate_all(joined: &Joined, task_types: &[&str], wanted: &[(Named, Named)]
 struct Part<'a> {
     task_type: &'a str,
     rows: Vec<usize>,
-    tasks: Vec<&'a str>,
+    /// The task of each row, as a number: tables of a million rows are sorted by it again and again.
+    tasks: Vec<u32>,
 }
 
 impl<'a> Part<'a> {
-    fn new(joined: &Joined<'a>, task_type: &'a str, rows: Vec<usize>) -> Self {
-        let tasks = rows.iter().map(|row| joined.generations[*row].task_id.as_str()).collect();
-        Self { task_type, rows, tasks }
+    fn new(joined: &Joined, task_type: &'a str, rows: Vec<usize>) -> Self {
+        let names: Vec<&str> = rows.iter().map(|row| joined.generations[*row].task_id.as_str()).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let numbers: HashMap<&str, u32> = sorted.into_iter().zip(0..).collect();
+        Self { task_type, rows, tasks: names.iter().map(|name| numbers[name]).collect() }
     }
 
     fn of(&self, column: &[Option<f64>]) -> Vec<Option<f64>> {

@@ -2,6 +2,7 @@
 //! is right more often and cheaper, one evaluator follows F1 exactly, one is constant on questions.
 
 use super::{Identity, Inputs, Report, build};
+use crate::join::Joined;
 use crate::settings::Settings;
 use crate::store::rows::{GenerationRow, JudgementRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 use crate::store::samples::{self, answer};
@@ -86,8 +87,12 @@ impl Run {
         }
     }
 
+    pub(super) fn joined(&self) -> Joined<'_> {
+        self.inputs().join().expect("the tables agree")
+    }
+
     pub(super) fn report(&self) -> Report {
-        build(&self.inputs()).expect("the tables agree")
+        build(&self.inputs(), &self.joined())
     }
 }
 

@@ -364,5 +364,5 @@ fn a_contradiction_is_an_error() {
         profile: &run.profile,
         rewards: &run.rewards,
     };
-    assert!(build(&inputs).expect_err("an answer is there twice").to_string().contains("twice"));
+    assert!(inputs.join().expect_err("an answer is there twice").to_string().contains("twice"));
 }

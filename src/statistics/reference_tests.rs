@@ -1,4 +1,4 @@
-//! Every statistic against SciPy, statsmodels, scikit-learn, pingouin and krippendorff, on random tables with ties, nulls,
+//! Every statistic against `SciPy`, statsmodels, scikit-learn, pingouin and krippendorff, on random tables with ties, nulls,
 //! constants, large offsets and few rows; recorded by `export/record_statistics.py`.
 
 use super::bootstrap::{Group, intervals};

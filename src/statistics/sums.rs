@@ -30,10 +30,10 @@ pub struct Pearson {
 }
 
 impl Pearson {
-    /// Sums per task of the complete pairs of `x` and `y`, sorted by task; `tasks` names the task of each row. The order of the
-    /// rows changes no digit, so that a correlation has one interval whoever asks for it.
+    /// Sums per task of the complete pairs of `x` and `y`, sorted by task; `tasks` says to which task each row belongs, by a name
+    /// or by a number in the order of the names. The order of the rows changes no digit, so that a correlation has one interval whoever asks for it.
     #[must_use]
-    pub fn by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec<Self> {
+    pub fn by_task<T: Ord + Copy>(tasks: &[T], x: &[Option<f64>], y: &[Option<f64>]) -> Vec<Self> {
         let rows = tasks.iter().zip(x.iter().zip(y));
         let rows = rows.filter_map(|(task, (x, y))| Some((*task, [finite(*x)?, finite(*y)?])));
         by_task(rows.collect(), |[x, y]| Self { n: 1.0, x, y, xx: x * x, yy: y * y, xy: x * y })
@@ -71,7 +71,7 @@ pub struct PartialPearson {
 impl PartialPearson {
     /// Sums per task of the complete triples of `x`, `y` and `z`, sorted by task; `tasks` names the task of each row.
     #[must_use]
-    pub fn by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>], z: &[Option<f64>]) -> Vec<Self> {
+    pub fn by_task<T: Ord + Copy>(tasks: &[T], x: &[Option<f64>], y: &[Option<f64>], z: &[Option<f64>]) -> Vec<Self> {
         let rows = tasks.iter().zip(x.iter().zip(y).zip(z));
         let rows = rows.filter_map(|(task, ((x, y), z))| Some((*task, [finite(*x)?, finite(*y)?, finite(*z)?])));
         by_task(rows.collect(), |[x, y, z]| Self {
@@ -127,11 +127,11 @@ pub struct Alpha {
 impl Alpha {
     /// Sums per task; `columns` holds the scores of each rater, one per row. Answers with fewer than two scores say nothing.
     #[must_use]
-    pub fn by_task(tasks: &[&str], columns: &[Vec<Option<f64>>]) -> Vec<Self> {
+    pub fn by_task<T: Ord + Copy>(tasks: &[T], columns: &[Vec<Option<f64>>]) -> Vec<Self> {
         let known: Vec<f64> = columns.iter().flatten().filter_map(|value| finite(*value)).collect();
         let centre = super::mean(&known).unwrap_or_default();
-        let mut found: BTreeMap<&str, Self> = BTreeMap::new();
-        for (row, task) in tasks.iter().enumerate() {
+        let mut found: BTreeMap<T, Self> = BTreeMap::new();
+        for (row, &task) in tasks.iter().enumerate() {
             let scores: Vec<f64> =
                 columns.iter().filter_map(|column| finite(column[row])).map(|score| score - centre).collect();
             if scores.len() < 2 {
@@ -165,7 +165,9 @@ impl Sums for Alpha {
 #[must_use]
 pub fn total<S: Sums>(tasks: &[S]) -> S {
     let mut total = S::default();
-    tasks.iter().for_each(|task| total.add(task));
+    for task in tasks {
+        total.add(task);
+    }
     total
 }
 
@@ -177,17 +179,19 @@ fn spread(n: f64, sum: f64, squares: f64) -> Option<f64> {
 
 /// Adds up the rows of each task, sorted by task and value, their columns centred first so that squares do not drown the
 /// spread.
-fn by_task<S: Sums, const N: usize>(mut rows: Vec<(&str, [f64; N])>, sums: impl Fn([f64; N]) -> S) -> Vec<S> {
+fn by_task<T: Ord, S: Sums, const N: usize>(mut rows: Vec<(T, [f64; N])>, sums: impl Fn([f64; N]) -> S) -> Vec<S> {
     let by_value = |a: &[f64; N], b: &[f64; N]| {
         a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     };
-    rows.sort_unstable_by(|a, b| a.0.cmp(b.0).then_with(|| by_value(&a.1, &b.1)));
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| by_value(&a.1, &b.1)));
     let count = rows.len() as f64;
     let centre: [f64; N] = std::array::from_fn(|column| rows.iter().map(|row| row.1[column]).sum::<f64>() / count);
     let mut found: Vec<S> = Vec::new();
     for task in rows.chunk_by(|a, b| a.0 == b.0) {
         let mut own = S::default();
-        task.iter().for_each(|(_, row)| own.add(&sums(std::array::from_fn(|column| row[column] - centre[column]))));
+        for (_, row) in task {
+            own.add(&sums(std::array::from_fn(|column| row[column] - centre[column])));
+        }
         found.push(own);
     }
     found

@@ -19,7 +19,7 @@ fn provenance() -> Provenance {
 }
 
 fn of(run: &Run) -> Page {
-    page(&run.report(), &run.inputs(), &[], &provenance()).expect("the page is written")
+    page(&run.report(), &run.inputs(), &run.joined(), &[], &provenance()).expect("the page is written")
 }
 
 /// What the page carries for its browser.
@@ -233,7 +233,8 @@ fn sweep() -> SweepTable {
 #[test]
 fn a_sweep_has_a_chart() {
     let run = small_run();
-    let page = page(&run.report(), &run.inputs(), &[sweep()], &provenance()).expect("the page is written");
+    let page =
+        page(&run.report(), &run.inputs(), &run.joined(), &[sweep()], &provenance()).expect("the page is written");
     assert_sound(&page);
     let (name, svg) = page.figures.last().expect("a figure");
     assert_eq!(name, "sweep-attacks--b--consensus_error.svg");
