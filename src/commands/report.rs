@@ -34,9 +34,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
     let mut built = None;
     let summary = run.stage(context, "report", |run| {
         let tasks = tasks::read(run)?;
-        let generations =
-            if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
-        let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
+        let generations = generate::read_finished(run)?;
+        let scores = score::read_finished(run)?;
         let costs = if run.dir.table("profile").exists() { profile::read(run)? } else { Vec::new() };
         let rewards = read_rewards(run)?;
         let (judgements, judge_checks) = judge::read(run)?;

@@ -346,7 +346,7 @@ fn long_node_keys_and_many_of_them_stay_within_the_width() {
     let (_, text) = rendered(&report);
     assert!(text.contains("evaluator_number_5   Fisher's z"), "{text}");
     assert_eq!(codes(&report)[..2], ["missing_answers", "missing_answers"]);
-    assert!(report.warnings[0].text.contains("`good` is in the experiment but has answered nothing"));
+    assert!(report.warnings[0].text.contains("`good` is in the experiment but has no finished table of answers"));
 }
 
 #[test]
