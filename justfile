@@ -72,7 +72,7 @@ judge-server:
 test: runtime test-export judge-server
     cargo test --release --locked
 
-# Benchmarks of the parts that need no model: planner, text metrics, executor on a fake backend, simulation
+# Benchmarks without real models: planner, text metrics, executor on a fake backend, simulation, judge, report of a million answers
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 

@@ -15,7 +15,7 @@ pub(super) fn correlations(report: &Report) -> Vec<Block> {
     if let Some(table) = table(report, F1) {
         blocks.push(Block::paragraph(
             "Pearson's r between an evaluator's scores and F1 over the answers of all LLMs; n counts answers. The \
-             95 % intervals come from resampling tasks, since answers to one task share its reference. \"Equal length\" is \
+             95 % intervals come from resampling tasks, since answers to one task share its reference. \"Partial\" is \
              the partial correlation given the number of words of the answer: what is left where length, which may drive \
              cost and F1 both, cannot speak. Rho is Spearman's, tau Kendall's tau-b. \"Mean of tasks\" is the paper's average; Fisher's z averages on a scale where \
              correlations add; \"all\" takes the answers of both task types together.",
@@ -34,7 +34,7 @@ pub(super) fn correlations(report: &Report) -> Vec<Block> {
 }
 
 fn table(report: &Report, reference: &str) -> Option<Table> {
-    let headings = ["Evaluator", "Task", "Pearson", "95 % interval", "Equal length", "rho", "tau", "n"];
+    let headings = ["Evaluator", "Task", "Pearson", "95 % interval", "Partial", "rho", "tau", "n"];
     let mut table = Table::new(2, headings);
     report.correlations.iter().filter(|row| row.reference == reference).for_each(|row| add(&mut table, row));
     (!table.rows.is_empty()).then_some(table)
@@ -72,10 +72,8 @@ fn audit(report: &Report) -> Vec<Block> {
     if report.evaluator_audit.is_empty() {
         return Vec::new();
     }
-    let mut table = Table::new(
-        1,
-        ["Evaluator", "Paid", "Scored", "Cut off", "Distinct scores", "r with F1", "Equal length", "Sign"],
-    );
+    let mut table =
+        Table::new(1, ["Evaluator", "Paid", "Scored", "Cut off", "Distinct scores", "r with F1", "Partial", "Sign"]);
     for row in &report.evaluator_audit {
         table.row([
             row.evaluator.clone(),

@@ -93,7 +93,7 @@ pub(super) fn at_equal_length(report: &Report) -> Drawn {
         title: "Evaluators against F1, at equal length".into(),
         caption: "Pearson's r with F1 averaged over task types, and the same between what the number of words of the answer leaves \
                   of both (partial correlation); bars are 95 % intervals by resampling tasks, n counts answers. An evaluator whose \
-                  second mark is near 0 follows length, not quality."
+                  second mark lies much nearer to 0 than its first follows length more than quality."
             .into(),
         series: vec!["as in Figure 4".into(), "at equal length".into()],
         plot: Plot::Dots { axis: Axis::new("Pearson's r (no unit, -1 to 1)", &[0.0], 2), lines },
