@@ -1,7 +1,8 @@
 //! The whole experiment on tiny models: every promised table, every stage alone, nothing to do the second time.
 
-use crate::support::Scratch;
-use poq::store::rows::{ProfileRow, RewardRow, RoundRow, TaskRow};
+use crate::support::server::{Act, Server};
+use crate::support::{Ran, Scratch};
+use poq::store::rows::{JudgementRow, ProfileRow, RewardRow, RoundRow, TaskRow};
 use serde_json::Value;
 
 #[test]
@@ -176,6 +177,41 @@ fn summaries_are_json_on_request() {
         serde_json::from_str(&scratch.poq(&["models", "list", "--format", "json"], 0).stdout).expect("JSON");
     assert_eq!(models[0]["key"], "tiny_decoder");
     assert_eq!(models[0]["state"], "ready");
+}
+
+#[test]
+fn a_run_does_without_a_judge_where_its_key_is_missing_and_may_be() {
+    let scratch = Scratch::new();
+    let judge = "[judge]\nbackend = \"chat\"\nmodel = \"grader\"\nn_group = 2\nkey_env = \"POQ_TEST_KEY\"\n";
+    scratch.edit("tiny.toml", "[profile]", &format!("{judge}skip_without_key = true\n[profile]"));
+    let server = Server::start(|seen| Act::says(seen, "{\"score\": 5, \"justification\": \"\"}"));
+    let run = |key: Option<&str>| {
+        let mut command = scratch.command(&["run", "tiny.toml"]);
+        command.env("OPENAI_BASE_URL", server.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
+        let ran = Ran::from(command.envs(key.map(|key| ("POQ_TEST_KEY", key))).output().expect("poq starts"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran
+    };
+    run(None).says(&["warning: judge: left out, for there is no key in `POQ_TEST_KEY`"]);
+    assert!(server.seen().is_empty(), "nobody is asked");
+    assert!(scratch.path("results/tiny/report.html").exists(), "everything else is made");
+
+    let ran = run(Some("sk-test-of-a-key"));
+    assert!(!ran.stderr.contains("left out") && ran.stdout.contains("`grader`"), "{}\n{}", ran.stderr, ran.stdout);
+    let judged = || scratch.table::<JudgementRow>("results/tiny/judgements.parquet").len();
+    assert_eq!((judged(), server.seen().len()), (8, 8), "two records of each task type, for both models");
+
+    // Grades that are there are kept up without a key, as long as nothing is to be asked.
+    assert!(!run(None).stderr.contains("left out"));
+    assert_eq!((judged(), server.seen().len()), (8, 8));
+
+    scratch.edit("tiny.toml", "skip_without_key = true\n", "");
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"other\"");
+    let unauthorised = Server::start(|_| Act::status(401, "{}"));
+    let mut command = scratch.command(&["run", "tiny.toml"]);
+    command.env("OPENAI_BASE_URL", unauthorised.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
+    let ran = Ran::from(command.output().expect("poq starts"));
+    assert_eq!(ran.code, Some(2), "without the setting the run ends there: {}", ran.stderr);
 }
 
 #[test]
