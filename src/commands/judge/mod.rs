@@ -94,6 +94,7 @@ fn check_place(run: &Run) -> Result<()> {
 }
 
 /// Whether a run does without its judge, as its settings allow: there is no key, and no grades that would have to be kept up.
+#[must_use]
 pub fn is_left_out(run: &Run) -> bool {
     let judge = &run.record.settings.judge;
     let wants_key = judge.skip_without_key && judge.backend != Backend::Local;
