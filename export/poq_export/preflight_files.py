@@ -9,7 +9,6 @@ from . import hub
 from .hub_errors import Gated, HubError, Offline
 
 QUESTIONS_AT_ONCE = 8
-NAMED = 6  # files named one by one when many are missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ def look_up(wanted: list[Wanted]) -> Files:
     if not missing:
         return found
     if hub.is_offline():
-        found.problems.append(f"HF_HUB_OFFLINE is set, and {_names(missing)} not in the hub's cache `{hub.cache_folder()}`")
+        found.problems.append(f"HF_HUB_OFFLINE is set, and the cache `{hub.cache_folder()}` lacks:{_listed(missing)}")
         return found
     if hub.token() is None and (gated := {one.file.repo for one in missing if one.gated}):
         found.problems.append(
@@ -54,8 +53,7 @@ def _ask(missing: list[Wanted], found: Files) -> None:
     """One question first: where nobody answers it, the others would only wait as long."""
     first = _answer(missing[0])
     if isinstance(first, Offline):
-        lacking = f"{_names(missing)} not in its cache"
-        found.problems.append(f"the hub {hub.endpoint()} cannot be asked: {first}; {lacking}")
+        found.problems.append(f"the hub {hub.endpoint()} cannot be asked: {first}; its cache lacks:{_listed(missing)}")
         found.to_come = sum(one.bytes or 0 for one in missing)
         return
     with ThreadPoolExecutor(QUESTIONS_AT_ONCE) as pool:
@@ -85,8 +83,9 @@ def _answer(one: Wanted) -> hub.Published | HubError:
         return error
 
 
-def _names(missing: list[Wanted]) -> str:
-    """The files with a verb."""
-    names = [str(one.file) for one in missing[:NAMED]]
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    return f"{', '.join(names)}{more} {'is' if len(missing) == 1 else 'are'}"
+def _listed(missing: list[Wanted]) -> str:
+    """The files, a line for each repository."""
+    by_place: dict[str, list[str]] = {}
+    for one in missing:
+        by_place.setdefault(f"{one.file.repo}@{one.file.revision}", []).append(one.file.name)
+    return "".join(f"\n      {place}: {', '.join(names)}" for place, names in by_place.items())
