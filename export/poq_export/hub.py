@@ -124,9 +124,10 @@ def fetch(file: HubFile, sha256: str | None = None) -> Path:
     if own and facts.hash.kind == own.kind and facts.hash.value != own.value:
         raise HubError(f"{file} is another file: the hub says sha256 {facts.hash.value}, the registry says {own.value}")
     partial = _partial(file, facts.tag)
+    blob, expected = partial.with_name(facts.tag), own or facts.hash
     with alone_in(partial.parent, file.name):
-        if not (blob := partial.with_name(facts.tag)).exists():
-            _bring(file, partial, facts, own or facts.hash)
+        if not blob.exists() or expected.refusal(blob):
+            _bring(file, partial, facts, expected)
             os.replace(partial, blob)
     return _enter(file)
 

@@ -36,13 +36,20 @@ def free_on_disk(path: Path) -> int:
     return shutil.disk_usage(existing(path)).free
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that can be had without swapping; `None` where the system does not say."""
+def available_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
+    """Bytes that can be had without swapping, within a container's limit; `None` where the system does not say."""
+    lines = _text(meminfo).splitlines()
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    allowed = _text(limit).strip()
+    return min(available, int(allowed)) if available is not None and allowed.isdigit() else available
+
+
+def _text(path: Path) -> str:
+    """A file of the system; empty where it is not there."""
     try:
-        lines = meminfo.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8")
     except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+        return ""
 
 
 def largest_card(command: list[str] | None = None) -> Card | None:

@@ -119,8 +119,12 @@ class Machine(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "meminfo"
             path.write_text("MemTotal:       2000 kB\nMemAvailable:    1000 kB\n")
-            self.assertEqual(machine.available_memory(path), 1_024_000)
-            self.assertIsNone(machine.available_memory(path.with_name("none")))
+            limit = path.with_name("memory.max")
+            self.assertEqual(machine.available_memory(path, limit), 1_024_000)
+            for said, expected in (("max\n", 1_024_000), ("5000\n", 5000), ("9999999\n", 1_024_000)):
+                limit.write_text(said)
+                self.assertEqual(machine.available_memory(path, limit), expected)
+            self.assertIsNone(machine.available_memory(path.with_name("none"), limit))
             self.assertGreater(machine.free_on_disk(path / "not" / "yet"), 0)
             self.assertEqual(machine.disk_of(path / "not" / "yet"), path.stat().st_dev)
 
