@@ -175,8 +175,10 @@ fn summaries_are_json_on_request() {
     assert_eq!(report["identity"]["name"], "j");
     let models: Value =
         serde_json::from_str(&scratch.poq(&["models", "list", "--format", "json"], 0).stdout).expect("JSON");
-    assert_eq!(models[0]["key"], "tiny_decoder");
-    assert_eq!(models[0]["state"], "ready");
+    assert_eq!(models["models"][0]["key"], "tiny_decoder");
+    assert_eq!(models["models"][0]["state"], "ready");
+    let pool = models["models"].as_array().expect("list").len();
+    assert_eq!(models["total"]["models_without_figures"], pool);
 }
 
 #[test]
@@ -233,6 +235,77 @@ fn models_are_listed_and_verified() {
     let verify = scratch.poq(&["models", "verify"], 0).stdout;
     assert!(verify.contains("tiny_cross: ok") && verify.contains("tiny_bi: missing"), "{verify}");
 }
+
+#[test]
+fn what_a_pool_takes_is_said_beforehand() {
+    let scratch = Scratch::new();
+    scratch.write("models/registry.toml", GATED);
+    let list = scratch.poq(&["models", "list", "--pool", "paper"], 0).stdout;
+    assert!(list.contains("big is gated: accept its licence at https://huggingface.co/maker/big"), "{list}");
+    let figures = |name: &str| {
+        let line = list.lines().filter(|line| line.contains('|')).find(|line| line.starts_with(name)).expect("listed");
+        line.split([' ', '|']).filter(|part| part.parse::<f64>().is_ok() || *part == "-").collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(figures("big"), "2.1 4.0 10.0 9.0 2.0 6.0 4.2");
+    assert_eq!(figures("small"), "0.04 - - - - - -");
+    assert_eq!(figures("all"), "2.1 4.0 10.0 9.0 2.0 6.0 4.2");
+    assert!(list.contains("not in the sums"), "{list}");
+    let listed: Value =
+        serde_json::from_str(&scratch.poq(&["models", "list", "--pool", "paper", "--format", "json"], 0).stdout)
+            .expect("JSON");
+    let big = &listed["models"][0];
+    assert_eq!(big["accept_licence_at"], "https://huggingface.co/maker/big");
+    assert_eq!(
+        (&big["needs"]["download"], &big["needs"]["cuda"]["run_gpu"]),
+        (&2_100_000_000_u64.into(), &4_200_000_000_u64.into())
+    );
+    assert_eq!((&big["sha256"][0], &listed["models"][1]["accept_licence_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&listed["total"]["download"], &listed["total"]["models_without_figures"]),
+        (&2_140_000_000_u64.into(), &1.into())
+    );
+}
+
+/// A gated decoder of a thousand million parameters, and an encoder that does not say how many it has.
+const GATED: &str = r#"
+schema_version = 1
+[[model]]
+key = "big"
+pool = "paper"
+role = "inference"
+architecture = "decoder"
+precision = "f32"
+name = "Big"
+upstream = "maker/big"
+licence = "other"
+gated = true
+parameters = 1000000000
+max_length = 2048
+files = ["model.onnx", "model.onnx.data", "tokenizer.json", "chat_template.jinja"]
+decoder = { chat_template = "chat_template.jinja", stop_tokens = ["</s>"] }
+export = { recipe = "checkpoint_decoder", logit_tolerance = 0.001, cuda_precision = "bf16" }
+[[model.artifact]]
+name = "model.safetensors"
+bytes = 2100000000
+source = [{ kind = "hub", repo = "maker/big", revision = "7b6d24c440a36b6815f21b70d25016731768db1f", file = "model.safetensors" }]
+
+[[model]]
+key = "small"
+pool = "paper"
+role = "evaluator"
+architecture = "bi_encoder"
+precision = "f32"
+name = "Small"
+upstream = "maker/small"
+licence = "MIT"
+max_length = 128
+files = ["model.onnx", "tokenizer.json"]
+scoring = { output = "last_hidden_state", pooling = "mean", batch_size = 64 }
+[[model.artifact]]
+name = "model.safetensors"
+bytes = 40000000
+source = [{ kind = "hub", repo = "maker/small", revision = "7b6d24c440a36b6815f21b70d25016731768db1f", file = "model.safetensors" }]
+"#;
 
 fn modified(scratch: &Scratch, tables: &[&str]) -> Vec<std::time::SystemTime> {
     let time = |table: &&str| {
