@@ -9,28 +9,47 @@ poq := "target/release/poq"
 default:
     @just --list --unsorted
 
-# Run an experiment end to end: build, models, every stage, report (experiments/EXPERIMENT.toml)
-# (flags go to `poq run`; the export takes part in --skip-missing)
+# Run an experiment end to end: build, models, data sets, every stage, report (experiments/EXPERIMENT.toml)
+# (flags go to `poq run`; the export takes part in --skip-missing and in --provider cuda; what is missing is said first)
 reproduce EXPERIMENT="quick" *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
     # Downloads and exports wait on the network and on one core: the compiler takes the rest meanwhile.
-    echo "just: building poq and exporting the models of experiments/{{EXPERIMENT}}.toml" >&2
-    skip=$([[ " {{FLAGS}} " == *" --skip-missing "* ]] && echo --skip-missing || true)
-    just export --experiment experiments/{{EXPERIMENT}}.toml $skip &
+    echo "just: building poq and bringing the models and data sets of experiments/{{EXPERIMENT}}.toml" >&2
+    flags=" {{FLAGS}} "
+    arguments=(--experiment experiments/{{EXPERIMENT}}.toml)
+    [[ "$flags" == *" --skip-missing "* ]] && arguments+=(--skip-missing)
+    [[ "$flags" == *" --provider cuda "* || "$flags" == *" --provider=cuda "* ]] && arguments+=(--provider cuda)
+    just export "${arguments[@]}" &
     exporting=$!
-    trap 'kill "$exporting" 2>/dev/null || true' EXIT
-    cargo build --release --locked
-    wait "$exporting"
+    cargo build --release --locked &
+    building=$!
+    trap 'kill "$exporting" "$building" 2>/dev/null || true' EXIT
+    wait -n # whichever fails first ends the other: a preflight that misses something does not wait for the compiler
+    wait -n
     trap - EXIT
     {{poq}} run experiments/{{EXPERIMENT}}.toml {{FLAGS}}
 
-# Fetch, export and check the models of a pool
-models POOL="quick": (export "--pool" POOL)
+# Fetch, export and check the models of a pool (flags: --provider cuda, --preflight, --fetch-only, --skip-missing, --force)
+models POOL="quick" *FLAGS: (export "--pool" POOL FLAGS)
 
+# Say everything that an experiment still misses on this machine, and fetch nothing (flags: --provider cuda)
+preflight EXPERIMENT *FLAGS: (export "--experiment" "experiments/" + EXPERIMENT + ".toml" "--preflight" FLAGS)
+
+# Models without a committed reference need the environment with torch; what else is missing is said before that is installed.
 [private]
 export *ARGUMENTS: export-environment
-    PYTHONPATH=export {{export_python}} -m poq_export {{ARGUMENTS}}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export PYTHONPATH=export
+    python={{export_python}}
+    if "$python" -m poq_export {{ARGUMENTS}} --needs-torch; then
+        "$python" -m poq_export {{ARGUMENTS}} --preflight --torch-comes || [[ " {{ARGUMENTS}} " == *" --skip-missing "* ]]
+        [[ " {{ARGUMENTS}} " == *" --preflight "* ]] && exit
+        just reference-environment
+        python=.venv/reference/bin/python
+    fi
+    "$python" -m poq_export {{ARGUMENTS}}
 
 # A Python environment of its own for export/, without torch
 [private]
@@ -43,6 +62,20 @@ export-environment:
         python3 -m venv .venv/export
         {{export_python}} -m pip install --quiet --disable-pip-version-check -r export/requirements.txt
         cp export/requirements.txt "$stamp"
+    fi
+
+# The same with torch and transformers, about 6 GB: what records references
+[private]
+reference-environment:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stamp=.venv/reference/requirements.txt
+    wanted=$(cat export/requirements.txt export/requirements-reference.txt)
+    if [[ "$wanted" != "$(cat "$stamp" 2>/dev/null || true)" ]]; then
+        echo "just: installing export/requirements-reference.txt into .venv/reference, about 6 GB" >&2
+        python3 -m venv .venv/reference
+        .venv/reference/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-reference.txt
+        printf '%s\n' "$wanted" > "$stamp"
     fi
 
 # Fetch ONNX Runtime alone, for a provider (cpu, openvino, cuda): what poq and its tests load, without any model
@@ -177,7 +210,5 @@ check-report RUN *FLAGS:
     .venv/report/bin/python tests/check_report.py {{RUN}} {{FLAGS}}
 
 # Record the references of the parity gates again; brings torch (about 6 GB)
-references *KEYS:
-    python3 -m venv .venv/reference
-    .venv/reference/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-reference.txt
+references *KEYS: reference-environment
     PYTHONPATH=export .venv/reference/bin/python export/record_references.py {{KEYS}}

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import registry, runtime
-from .fetch import FetchError, request_wheels
+from . import datasets, references, registry, runtime
+from .fetch import FetchError, fetch, request_wheels
+from .plan import Plan
 from .progress import say, step
 from .registry import Model, RegistryError
 from .wheels import WheelError, WheelStore
@@ -16,17 +17,60 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> int:
-    """Exit code 0: everything asked for is there. 1: some model is not."""
+    """Exit code 0: everything asked for is there. 1: some model or data set is not, or the preflight misses something."""
     arguments = parse_arguments()
     try:
         entries = registry.load(arguments.models_dir / "registry.toml")
         models = [] if arguments.runtime_only else selected(entries, arguments)
+        if arguments.needs_torch:
+            return 0 if any(not references.is_committed(model) for model in models) else 1
+        sets = datasets.of_experiment(arguments.experiment, arguments.datasets_dir) if arguments.experiment else []
+        due = due_models(models, arguments)
+        plan = Plan(
+            entries, due, [one for one in sets if one.problem()], arguments.models_dir, arguments.provider,
+            not arguments.fetch_only, arguments.torch_comes,
+        )  # fmt: skip
+        if (arguments.preflight or plan.uses_hub()) and not is_ready(plan, arguments):
+            return 1
+        if arguments.preflight:
+            return 0
         with WheelStore(arguments.models_dir / ".cache") as wheels:
             runtime.extract(entries.runtime, arguments.provider, arguments.models_dir, wheels, arguments.force)
-            return export_all(models, arguments, wheels) if models else 0
-    except (RegistryError, WheelError, OSError) as error:
+            for dataset in plan.datasets:
+                datasets.bring(dataset)
+            return bring_all(due, arguments, wheels) if due else 0
+    except (RegistryError, WheelError, datasets.DatasetError, OSError) as error:
         say(f"error: {error}")
         return 1
+
+
+def is_ready(plan: Plan, arguments: argparse.Namespace) -> bool:
+    """Look for everything that is missing; some of it may be skipped."""
+    from . import preflight
+
+    found = preflight.check(plan).report()
+    if not found and arguments.skip_missing and not arguments.preflight:
+        say("going on without what is missing (`--skip-missing`)")
+        return True
+    return found
+
+
+def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model]:
+    """Those that are not exported as they should be."""
+    if not models:
+        return []
+    from . import pipeline  # needs packages that `--runtime-only` does without
+
+    def is_current(model: Model) -> bool:
+        try:
+            return pipeline.is_current(model, arguments.models_dir)
+        except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
+            return False
+
+    with step(f"checked {len(models)} models") as details:
+        due = [model for model in models if arguments.force or not is_current(model)]
+        details.append(f"{len(due)} to {'fetch' if arguments.fetch_only else 'export'}")
+    return due
 
 
 def selected(entries: registry.Registry, arguments: argparse.Namespace) -> list[Model]:
@@ -41,28 +85,33 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m poq_export", description=__doc__)
     parser.add_argument("--pool", default="quick", help="export all models of this pool (default: quick)")
     parser.add_argument("--model", nargs="+", default=[], metavar="KEY", help="export these models instead of a pool")
-    parser.add_argument("--experiment", type=Path, metavar="FILE", help="export the models of this experiment instead")
+    parser.add_argument("--experiment", type=Path, metavar="FILE", help="bring this experiment's models and data sets")
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
+    parser.add_argument("--preflight", action="store_true", help="say everything that is missing, and do nothing")
+    parser.add_argument("--needs-torch", action="store_true", help="exit code 0 where some model has no committed reference")
+    parser.add_argument("--torch-comes", action="store_true", help="the preflight does not ask for torch: it comes next")
+    parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
     parser.add_argument("--provider", default="cpu", help="whose build of ONNX Runtime: cpu (default), openvino or cuda")
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
+    parser.add_argument("--datasets-dir", type=Path, default=REPOSITORY / "datasets", help="where their registry.toml lies")
     return parser.parse_args()
 
 
-def export_all(models: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
-    """Export what is not current; a failure is reported and ends the run, unless it may be skipped."""
-    from . import pipeline  # needs packages that `--runtime-only` does without
+def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
+    """Fetch and export one after another; a failure is reported and ends the run, unless it may be skipped."""
+    from . import pipeline
 
     cache = arguments.models_dir / ".cache"
-    with step(f"checked {len(models)} models") as details:
-        due = [model for model in models if arguments.force or not pipeline.is_current(model, arguments.models_dir)]
-        details.append(f"{len(due)} to export")
     request_wheels(due, cache, wheels)
     for model in due:
         say(model.key)
         try:
-            pipeline.export(model, arguments.models_dir, cache, wheels)
+            if arguments.fetch_only:
+                fetch(model, arguments.models_dir, cache, wheels)
+            else:
+                pipeline.export(model, arguments.models_dir, cache, wheels)
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:

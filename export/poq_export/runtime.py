@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import elf
 from .progress import size, step
-from .registry import Runtime
+from .registry import Runtime, RuntimePackage
 from .wheels import WheelError, WheelStore
 
 LIBRARY = "libonnxruntime.so"
@@ -30,8 +30,7 @@ def extract(runtime: Runtime, provider: str, models_dir: Path, wheels: WheelStor
     package = runtime.of(provider)
     folder = models_dir / folder_name(provider)
     stamp = folder / "version.txt"
-    wanted = f"{package.package}=={package.version}\n"
-    if not force and (folder / LIBRARY).exists() and stamp.exists() and stamp.read_text() == wanted:
+    if not force and is_current(package, provider, models_dir):
         return
     folder.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
@@ -42,7 +41,19 @@ def extract(runtime: Runtime, provider: str, models_dir: Path, wheels: WheelStor
             if left_over.name not in written:
                 left_over.unlink()
         details += [f"{len(written)} libraries", size(sum((folder / name).stat().st_size for name in written))]
-    stamp.write_text(wanted)
+    stamp.write_text(stamp_of(package))
+
+
+def is_current(package: RuntimePackage, provider: str, models_dir: Path) -> bool:
+    """Whether the libraries of that very package are in place."""
+    folder = models_dir / folder_name(provider)
+    stamp = folder / "version.txt"
+    return (folder / LIBRARY).exists() and stamp.exists() and stamp.read_text() == stamp_of(package)
+
+
+def stamp_of(package: RuntimePackage) -> str:
+    """What is noted beside the libraries."""
+    return f"{package.package}=={package.version}\n"
 
 
 def folder_name(provider: str) -> str:

@@ -1,11 +1,14 @@
 //! `poq models list` and `poq models verify`: what is in the registry, what is on disk, and how to get the rest.
 
+mod needs;
+
 use super::context::Context;
 use crate::cli::ModelsCommand;
 use crate::exit_code::ExitCode;
 use crate::model::manifest::{Exported, Presence, presence};
-use crate::model::registry::{Architecture, Model, Registry, Role, Source};
+use crate::model::registry::{Architecture, Model, Registry, Role};
 use anyhow::{Result, ensure};
+use needs::{Needs, Total};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -32,10 +35,18 @@ struct Entry<'m> {
     licence: &'m str,
     licence_note: Option<&'m str>,
     sources: Vec<String>,
-    sha256: Vec<&'m str>,
+    sha256: Vec<Option<&'m str>>,
+    accept_licence_at: Option<String>,
+    needs: Needs,
     state: &'static str,
     problem: Option<String>,
     bring_with: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listing<'m> {
+    models: Vec<Entry<'m>>,
+    total: Total,
 }
 
 fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Model>> {
@@ -70,22 +81,13 @@ fn entry<'m>(registry: &Registry, model: &'m Model) -> Entry<'m> {
         upstream: &model.upstream,
         licence: &model.licence,
         licence_note: model.licence_note.as_deref(),
-        sources: model.artifacts.iter().flat_map(|artifact| artifact.sources.iter().map(describe)).collect(),
-        sha256: model.artifacts.iter().map(|artifact| artifact.sha256.as_str()).collect(),
+        sources: model.artifacts.iter().flat_map(|artifact| artifact.sources.iter().map(ToString::to_string)).collect(),
+        sha256: model.artifacts.iter().map(|artifact| artifact.sha256.as_deref()).collect(),
+        accept_licence_at: needs::licence_page(model),
+        needs: Needs::of(model),
         state,
         problem,
         bring_with: (state != "ready").then(|| format!("just models {}", model.pool)),
-    }
-}
-
-fn describe(source: &Source) -> String {
-    match source {
-        Source::Package { parts } => {
-            let part = |part: &crate::model::registry::PackagePart| format!("{} {}", part.package, part.version);
-            parts.iter().map(part).collect::<Vec<_>>().join(" + ")
-        }
-        Source::Hub { repo, revision, file } => format!("hub {repo}@{revision} {file}"),
-        Source::Path { path } => path.display().to_string(),
     }
 }
 
@@ -108,7 +110,14 @@ fn list(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<Ex
     for recipe in recipes {
         let _ = writeln!(text, "what is missing comes with `{recipe}`");
     }
-    context.printer.data(&text, &entries)?;
+    let total = Total::of(entries.iter().map(|entry| &entry.needs));
+    text.push_str(&needs::text(&entries.iter().map(|entry| (entry.key, &entry.needs)).collect::<Vec<_>>(), &total));
+    for entry in &entries {
+        if let Some(page) = &entry.accept_licence_at {
+            let _ = writeln!(text, "{} is gated: accept its licence at {page} and set HF_TOKEN", entry.key);
+        }
+    }
+    context.printer.data(&text, &Listing { models: entries, total })?;
     Ok(ExitCode::Done)
 }
 

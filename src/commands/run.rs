@@ -25,7 +25,13 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
         generate::stage(context, &mut run, arguments.work)?,
         score::stage(context, &mut run, Mode { work: arguments.work, ..Mode::default() })?,
     ];
-    if run.record.settings.judge.judges() {
+    let asked = &run.record.settings.judge;
+    if asked.judges() && judge::is_left_out(&run) {
+        context.printer.warning(&format!(
+            "judge: left out, for there is no key in `{}`; with one, the same command adds the grades of `{}`",
+            asked.key_env, asked.model
+        ));
+    } else if asked.judges() {
         stages.push(judge::stage(context, &mut run, arguments.work, None)?);
     }
     stages.push(profile::stage(context, &mut run, arguments.work.skip_missing)?);

@@ -1,6 +1,7 @@
 //! `datasets/registry.toml`: which data sets there are, how each is read, and where its file comes from.
 //!
-//! Files that are not shipped are never fetched from here; a missing one is an error that says where to get it.
+//! Files that are not shipped are fetched by `export/`, which reads the same file; here a missing one is an error that says
+//! how to get it.
 
 use super::TaskType;
 use crate::digest::sha256_file;
@@ -48,15 +49,38 @@ pub struct Entry {
     pub licence: String,
     /// Where the file comes from: an address, or words.
     pub source: String,
+    /// Places that `export/` fetches the file from, tried in order.
+    #[serde(default)]
+    pub fetch: Vec<Fetch>,
     /// Version of the data.
     pub version: String,
+}
+
+/// A place to fetch a data set's file from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fetch {
+    /// A file of a repository of data sets on the hub.
+    Hub {
+        /// Repository.
+        repo: String,
+        /// Pinned revision.
+        revision: String,
+        /// File in it.
+        file: String,
+    },
+    /// A file at an address.
+    Url {
+        /// The address.
+        url: String,
+    },
 }
 
 /// File format of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// Official JSON of `SQuAD` v1.1.
+    /// `SQuAD` v1.1: the official JSON, or the hub's columns `id`, `context`, `question` and `answers` in Parquet.
     Squad,
     /// The hub's columns `article`, `highlights` and `id`, as JSON lines or Parquet.
     CnnDailymail,
@@ -108,20 +132,20 @@ impl Registry {
         let path = self.directory.join(&entry.path);
         ensure!(
             path.is_file(),
-            "data set `{}` needs `{}`, which is not there\nhint: get it from {}",
+            "data set `{}` needs `{}`, which is not there\nhint: {}",
             entry.key,
             path.display(),
-            entry.source
+            entry.how_to_get()
         );
         if let Some(expected) = &entry.sha256 {
             let found = sha256_file(&path)?;
             ensure!(
                 &found == expected,
                 "`{}` is not the file that data set `{}` names: its sha256 is {found}, the registry says {expected}\n\
-                 hint: get it again from {}",
+                 hint: {}",
                 path.display(),
                 entry.key,
-                entry.source
+                entry.how_to_get()
             );
         }
         Ok(path)
@@ -129,6 +153,14 @@ impl Registry {
 }
 
 impl Entry {
+    fn how_to_get(&self) -> String {
+        let by_hand = format!("get it from {}", self.source);
+        if self.fetch.is_empty() {
+            return by_hand;
+        }
+        format!("`just reproduce NAME` brings the data sets of experiments/NAME.toml; or {by_hand}")
+    }
+
     fn check(&self) -> Result<()> {
         ensure!(!self.key.is_empty(), "`key` is empty");
         ensure!(self.path.is_relative(), "`path` must be relative to the registry; it is `{}`", self.path.display());
@@ -171,7 +203,10 @@ mod tests {
     fn the_shipped_registry_is_valid() {
         let registry = Registry::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets")).unwrap();
         let keys: Vec<&str> = registry.datasets.iter().map(|e| e.key.as_str()).collect();
-        assert_eq!(keys, ["quick_squad", "quick_news", "squad_v1_1_dev", "cnn_dailymail_3_0_0_test"]);
+        assert_eq!(
+            keys,
+            ["quick_squad", "quick_news", "squad_v1_1_dev", "squad_v1_1_dev_parquet", "cnn_dailymail_3_0_0_test"]
+        );
     }
 
     #[test]
@@ -187,6 +222,20 @@ mod tests {
         assert!(refusal(&twice).contains("two data sets with the key `tiny`"));
         let error = Registry::open(Path::new("/no/such")).unwrap_err();
         assert!(error.to_string().contains("/no/such/registry.toml"), "{error}");
+    }
+
+    #[test]
+    fn places_to_fetch_from_are_read_and_named() {
+        let fetch = "[[dataset.fetch]]\nkind = \"hub\"\nrepo = \"a/b\"\nrevision = \"0\"\nfile = \"c.parquet\"\n\
+            [[dataset.fetch]]\nkind = \"url\"\nurl = \"https://example.org/b\"\n";
+        let (_dir, registry) = open(&format!("{GOOD}{fetch}"));
+        let registry = registry.unwrap();
+        let entry = &registry.datasets[0];
+        assert_eq!(entry.fetch[1], Fetch::Url { url: "https://example.org/b".into() });
+        let error = registry.file(entry).unwrap_err().to_string();
+        assert!(error.contains("`just reproduce NAME`"), "{error}");
+        assert!(refusal(&format!("{GOOD}{}", fetch.replace("repo", "repository"))).contains("repository"));
+        assert!(refusal(&format!("{GOOD}{}", fetch.replace("\"url\"\n", "\"ftp\"\n"))).contains("ftp"));
     }
 
     #[test]

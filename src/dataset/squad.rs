@@ -1,7 +1,10 @@
-//! `SQuAD` v1.1 in its official JSON: articles of paragraphs of questions, each with the spans that answer it.
+//! `SQuAD` v1.1 in its official JSON: articles of paragraphs of questions, each with the spans that answer it. `table` reads
+//! it in the hub's columns.
 //!
 //! Every answer is kept and every span is checked against its passage, for a wrong offset means a damaged file. The
 //! file is walked as plain JSON so that an error can name article, question and field, not only a byte position.
+
+mod table;
 
 use super::TaskType;
 use crate::store::foreign::type_name;
@@ -11,10 +14,14 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Reads a file; the error names file, article title, question id and field.
+/// Reads a file, as Parquet if its name ends so; the error names file, article title or row, question id and field.
 pub fn read(path: &Path, dataset: &str, task_type: TaskType) -> Result<Vec<TaskRow>> {
+    let as_squad = || format!("cannot read `{}` as SQuAD v1.1", path.display());
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
+        return table::read(path, dataset, task_type).with_context(as_squad);
+    }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    parse(&bytes, dataset, task_type).with_context(|| format!("cannot read `{}` as SQuAD v1.1", path.display()))
+    parse(&bytes, dataset, task_type).with_context(as_squad)
 }
 
 fn parse(bytes: &[u8], dataset: &str, task_type: TaskType) -> Result<Vec<TaskRow>> {

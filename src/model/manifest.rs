@@ -1,7 +1,7 @@
 //! What is exported under `models/<key>/`: the manifest that `export/` writes once the parity gate has passed, and the
 //! checks of files against it.
 
-use super::registry::{Model, Registry};
+use super::registry::{Artifact, Model, Registry};
 use crate::digest::{hex, sha256_fields, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -57,11 +57,22 @@ pub struct ManifestFile {
     pub bytes: u64,
 }
 
-/// One fetched file.
+/// One fetched file: its hash, or its place in the hub where the registry gives none.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ManifestArtifact {
     /// Hash in hex.
-    pub sha256: String,
+    pub sha256: Option<String>,
+    /// Repository, commit and file, as the registry's source is written.
+    pub source: Option<String>,
+}
+
+impl ManifestArtifact {
+    fn is(&self, artifact: &Artifact) -> bool {
+        match &artifact.sha256 {
+            Some(_) => self.sha256 == artifact.sha256,
+            None => self.source == artifact.sources.first().map(ToString::to_string),
+        }
+    }
 }
 
 /// State of a model on disk.
@@ -100,9 +111,8 @@ impl Exported {
             .with_context(|| format!("`{}` is not a valid manifest\n{HINT}", path.display()))?;
         ensure!(manifest.key == model.files_key(), "`{}` belongs to model `{}`", path.display(), manifest.key);
         for artifact in &model.artifacts {
-            let made_from = manifest.artifacts.get(&artifact.name).map(|a| a.sha256.as_str());
             ensure!(
-                made_from == Some(artifact.sha256.as_str()),
+                manifest.artifacts.get(&artifact.name).is_some_and(|made_from| made_from.is(artifact)),
                 "model `{}` was exported from another `{}` than the registry names\n{HINT}",
                 model.key,
                 artifact.name
@@ -179,5 +189,45 @@ pub fn presence(registry: &Registry, model: &Model) -> Presence {
     match Exported::open(registry, model) {
         Ok(_) => Presence::Ready,
         Err(error) => Presence::Broken(format!("{error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const COMMIT: &str = "96df5e686bee6baa90b8bee7c28b81fa3fa6223d";
+
+    fn state(directory: &Path, source: &str) -> Presence {
+        let registry = format!(
+            "schema_version = 1\n[[model]]\nkey = \"toy\"\npool = \"tiny\"\nrole = \"evaluator\"\n\
+             architecture = \"bi_encoder\"\nprecision = \"f32\"\nname = \"toy\"\nupstream = \"maker/toy\"\n\
+             licence = \"MIT\"\nmax_length = 8\nfiles = [\"model.onnx\"]\n\
+             scoring = {{ pooling = \"mean\", batch_size = 8 }}\n\
+             [[model.artifact]]\nname = \"w\"\n\
+             source = [{{ kind = \"hub\", repo = \"maker/toy\", revision = \"{COMMIT}\", file = \"w\" }}]\n"
+        );
+        let manifest = format!(
+            "{{\"key\": \"toy\", \"files\": {{\"model.onnx\": {{\"sha256\": \"00\", \"bytes\": 3}}}}, \
+             \"artifacts\": {{\"w\": {{{source}}}}}}}"
+        );
+        std::fs::write(directory.join("registry.toml"), registry).unwrap();
+        std::fs::create_dir_all(directory.join("toy")).unwrap();
+        std::fs::write(directory.join("toy/manifest.json"), manifest).unwrap();
+        std::fs::write(directory.join("toy/model.onnx"), "abc").unwrap();
+        let registry = Registry::open(directory).unwrap();
+        presence(&registry, &registry.models[0])
+    }
+
+    #[test]
+    fn a_model_made_from_another_commit_is_not_the_registrys() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = |commit: &str| format!("\"source\": \"hub maker/toy@{commit}/w\"");
+        assert_eq!(state(directory.path(), &source(COMMIT)), Presence::Ready);
+        for other in [source(&COMMIT.replace('9', "0")), "\"sha256\": \"00\"".into(), String::new()] {
+            let Presence::Broken(problem) = state(directory.path(), &other) else { panic!("taken for the registry's") };
+            assert!(problem.contains("another `w` than the registry names"), "{problem}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The only room that names `ort` and `tokenizers`. Everything above it works with token ids and `f32` slices.
 
+pub mod artifact;
 mod buffers;
 pub mod chat;
 pub mod decoder;
@@ -9,6 +10,7 @@ mod decoder_graph;
 pub mod decoder_text;
 pub mod encoder;
 pub mod facts;
+pub mod footprint;
 pub mod kv_cache;
 pub mod manifest;
 pub mod provider;

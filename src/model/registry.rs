@@ -2,9 +2,10 @@
 //!
 //! `export/` reads the same file, so a field added here must be known there too. Unknown fields are refused by name.
 
+pub use super::artifact::{Artifact, PackagePart, Source};
 pub use super::facts::{
-    Against, Architecture, Artifact, DecoderFacts, ExportFacts, Head, Model, PackagePart, PairOrder, Pooling, Role,
-    ScoringFacts, Source,
+    Against, Architecture, CudaPrecision, DecoderFacts, ExportFacts, Head, Model, PairOrder, Pooling, Role,
+    ScoringFacts,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
@@ -158,6 +159,41 @@ batch_size = 32
             let error = format!("{:#}", open(&ENTRY.replace(from, to)).expect_err("refused"));
             assert!(error.contains(expected), "`{error}` does not name `{expected}`");
         }
+    }
+
+    #[test]
+    fn only_a_commit_of_the_hub_does_without_a_hash() {
+        const COMMIT: &str = "96df5e686bee6baa90b8bee7c28b81fa3fa6223d";
+        let artifact = |field: &str, source: &str| {
+            format!("[[model.artifact]]\nname = \"w\"\n{field}\n[[model.artifact.source]]\n{source}\n")
+        };
+        let hub = |revision: &str| format!("kind = \"hub\"\nrepo = \"m/w\"\nrevision = \"{revision}\"\nfile = \"w\"");
+        let entry =
+            |artifact: String| open(&format!("{}{artifact}", ENTRY.replace("licence", "gated = true\nlicence")));
+        let registry = entry(artifact("bytes = 7", &hub(COMMIT))).expect("valid");
+        let model = &registry.models[0];
+        assert!(model.gated);
+        assert_eq!((model.artifacts[0].bytes, &model.artifacts[0].sha256), (Some(7), &None));
+        entry(artifact("sha256 = \"00\"", &hub("main"))).expect("valid");
+        for (bad, expected) in [
+            (artifact("", &hub("main")), "`sha256` is missing"),
+            (artifact("", &hub(&COMMIT.to_uppercase())), "`sha256` is missing"),
+            (artifact("", "kind = \"path\"\npath = \"w\""), "`sha256` is missing"),
+            (artifact("bytes = 0", &hub(COMMIT)), "`bytes`"),
+            (
+                artifact(
+                    "",
+                    &format!("{}\n[[model.artifact.source]]\n{}", hub(COMMIT), hub(&COMMIT.replace('9', "0"))),
+                ),
+                "several sources",
+            ),
+        ] {
+            let error = format!("{:#}", entry(bad).expect_err("refused"));
+            assert!(error.contains("artifact `w`") && error.contains(expected), "{error}");
+        }
+        let bf32 =
+            entry(format!("{}[model.export]\nrecipe = \"r\"\nlogit_tolerance = 0.1\ncuda_precision = \"bf32\"", ""));
+        assert!(format!("{:#}", bf32.expect_err("refused")).contains("bf32"));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub struct Judge {
     pub organization: Option<String>,
     /// Environment variable that holds the server's key. A server that wants none needs none.
     pub key_env: String,
+    /// Whether `poq run` leaves the judge out where that variable is empty, and grades nothing, instead of ending there. Not for
+    /// a server that wants no key.
+    pub skip_without_key: bool,
     /// Records to judge for each data set and task type: the same ones for every model.
     pub n_group: usize,
     /// Seed of the sample, and of a local judge's random streams.
@@ -59,6 +62,7 @@ impl Default for Judge {
             base_url: None,
             organization: None,
             key_env: "OPENAI_API_KEY".to_owned(),
+            skip_without_key: false,
             n_group: 30,
             seed: 42,
             temperature: 0.0,

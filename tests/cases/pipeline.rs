@@ -1,7 +1,8 @@
 //! The whole experiment on tiny models: every promised table, every stage alone, nothing to do the second time.
 
-use crate::support::Scratch;
-use poq::store::rows::{ProfileRow, RewardRow, RoundRow, TaskRow};
+use crate::support::server::{Act, Server};
+use crate::support::{Ran, Scratch};
+use poq::store::rows::{JudgementRow, ProfileRow, RewardRow, RoundRow, TaskRow};
 use serde_json::Value;
 
 #[test]
@@ -174,8 +175,45 @@ fn summaries_are_json_on_request() {
     assert_eq!(report["identity"]["name"], "j");
     let models: Value =
         serde_json::from_str(&scratch.poq(&["models", "list", "--format", "json"], 0).stdout).expect("JSON");
-    assert_eq!(models[0]["key"], "tiny_decoder");
-    assert_eq!(models[0]["state"], "ready");
+    assert_eq!(models["models"][0]["key"], "tiny_decoder");
+    assert_eq!(models["models"][0]["state"], "ready");
+    let pool = models["models"].as_array().expect("list").len();
+    assert_eq!(models["total"]["models_without_figures"], pool);
+}
+
+#[test]
+fn a_run_does_without_a_judge_where_its_key_is_missing_and_may_be() {
+    let scratch = Scratch::new();
+    let judge = "[judge]\nbackend = \"chat\"\nmodel = \"grader\"\nn_group = 2\nkey_env = \"POQ_TEST_KEY\"\n";
+    scratch.edit("tiny.toml", "[profile]", &format!("{judge}skip_without_key = true\n[profile]"));
+    let server = Server::start(|seen| Act::says(seen, "{\"score\": 5, \"justification\": \"\"}"));
+    let run = |key: Option<&str>| {
+        let mut command = scratch.command(&["run", "tiny.toml"]);
+        command.env("OPENAI_BASE_URL", server.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
+        let ran = Ran::from(command.envs(key.map(|key| ("POQ_TEST_KEY", key))).output().expect("poq starts"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran
+    };
+    run(None).says(&["warning: judge: left out, for there is no key in `POQ_TEST_KEY`"]);
+    assert!(server.seen().is_empty(), "nobody is asked");
+    assert!(scratch.path("results/tiny/report.html").exists(), "everything else is made");
+
+    let ran = run(Some("sk-test-of-a-key"));
+    assert!(!ran.stderr.contains("left out") && ran.stdout.contains("`grader`"), "{}\n{}", ran.stderr, ran.stdout);
+    let judged = || scratch.table::<JudgementRow>("results/tiny/judgements.parquet").len();
+    assert_eq!((judged(), server.seen().len()), (8, 8), "two records of each task type, for both models");
+
+    // Grades that are there are kept up without a key, as long as nothing is to be asked.
+    assert!(!run(None).stderr.contains("left out"));
+    assert_eq!((judged(), server.seen().len()), (8, 8));
+
+    scratch.edit("tiny.toml", "skip_without_key = true\n", "");
+    scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"other\"");
+    let unauthorised = Server::start(|_| Act::status(401, "{}"));
+    let mut command = scratch.command(&["run", "tiny.toml"]);
+    command.env("OPENAI_BASE_URL", unauthorised.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
+    let ran = Ran::from(command.output().expect("poq starts"));
+    assert_eq!(ran.code, Some(2), "without the setting the run ends there: {}", ran.stderr);
 }
 
 #[test]
@@ -197,6 +235,77 @@ fn models_are_listed_and_verified() {
     let verify = scratch.poq(&["models", "verify"], 0).stdout;
     assert!(verify.contains("tiny_cross: ok") && verify.contains("tiny_bi: missing"), "{verify}");
 }
+
+#[test]
+fn what_a_pool_takes_is_said_beforehand() {
+    let scratch = Scratch::new();
+    scratch.write("models/registry.toml", GATED);
+    let list = scratch.poq(&["models", "list", "--pool", "paper"], 0).stdout;
+    assert!(list.contains("big is gated: accept its licence at https://huggingface.co/maker/big"), "{list}");
+    let figures = |name: &str| {
+        let line = list.lines().filter(|line| line.contains('|')).find(|line| line.starts_with(name)).expect("listed");
+        line.split([' ', '|']).filter(|part| part.parse::<f64>().is_ok() || *part == "-").collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(figures("big"), "2.1 4.0 10.0 9.0 2.0 6.0 4.2");
+    assert_eq!(figures("small"), "0.04 - - - - - -");
+    assert_eq!(figures("all"), "2.1 4.0 10.0 9.0 2.0 6.0 4.2");
+    assert!(list.contains("not in the sums"), "{list}");
+    let listed: Value =
+        serde_json::from_str(&scratch.poq(&["models", "list", "--pool", "paper", "--format", "json"], 0).stdout)
+            .expect("JSON");
+    let big = &listed["models"][0];
+    assert_eq!(big["accept_licence_at"], "https://huggingface.co/maker/big");
+    assert_eq!(
+        (&big["needs"]["download"], &big["needs"]["cuda"]["run_gpu"]),
+        (&2_100_000_000_u64.into(), &4_200_000_000_u64.into())
+    );
+    assert_eq!((&big["sha256"][0], &listed["models"][1]["accept_licence_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&listed["total"]["download"], &listed["total"]["models_without_figures"]),
+        (&2_140_000_000_u64.into(), &1.into())
+    );
+}
+
+/// A gated decoder of a thousand million parameters, and an encoder that does not say how many it has.
+const GATED: &str = r#"
+schema_version = 1
+[[model]]
+key = "big"
+pool = "paper"
+role = "inference"
+architecture = "decoder"
+precision = "f32"
+name = "Big"
+upstream = "maker/big"
+licence = "other"
+gated = true
+parameters = 1000000000
+max_length = 2048
+files = ["model.onnx", "model.onnx.data", "tokenizer.json", "chat_template.jinja"]
+decoder = { chat_template = "chat_template.jinja", stop_tokens = ["</s>"] }
+export = { recipe = "checkpoint_decoder", logit_tolerance = 0.001, cuda_precision = "bf16" }
+[[model.artifact]]
+name = "model.safetensors"
+bytes = 2100000000
+source = [{ kind = "hub", repo = "maker/big", revision = "7b6d24c440a36b6815f21b70d25016731768db1f", file = "model.safetensors" }]
+
+[[model]]
+key = "small"
+pool = "paper"
+role = "evaluator"
+architecture = "bi_encoder"
+precision = "f32"
+name = "Small"
+upstream = "maker/small"
+licence = "MIT"
+max_length = 128
+files = ["model.onnx", "tokenizer.json"]
+scoring = { output = "last_hidden_state", pooling = "mean", batch_size = 64 }
+[[model.artifact]]
+name = "model.safetensors"
+bytes = 40000000
+source = [{ kind = "hub", repo = "maker/small", revision = "7b6d24c440a36b6815f21b70d25016731768db1f", file = "model.safetensors" }]
+"#;
 
 fn modified(scratch: &Scratch, tables: &[&str]) -> Vec<std::time::SystemTime> {
     let time = |table: &&str| {

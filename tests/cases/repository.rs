@@ -1,6 +1,8 @@
 //! Rules about the repository itself: who may name what, and what may not be in it.
 
 use crate::support::repository;
+use poq::model::registry::{Registry, Role};
+use poq::settings::Settings;
 use std::path::{Path, PathBuf};
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -86,6 +88,60 @@ fn the_tables_are_documented_as_they_are() {
         committed == poq::commands::schema::document().expect("every column is documented"),
         "results/README.md is not what the row structs say; write it anew: cargo run --release -- schema > results/README.md"
     );
+}
+
+#[test]
+fn the_experiments_can_be_read_and_name_what_is_registered() {
+    let data = poq::dataset::registry::Registry::open(&repository().join("datasets")).expect("opens");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(repository().join("experiments")).expect("list") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let settings = Settings::from_file(&path).expect("valid").settings;
+        let mut models = Registry::open(&repository().join("models")).expect("opens");
+        models.add_variants(&settings.scoring.variants).expect("variants of models that are there");
+        for key in &settings.generation.models {
+            models.get(key, Role::Inference).expect("an LLM of the registry");
+        }
+        for key in settings.scoring.all_evaluators() {
+            models.get(key, Role::Evaluator).expect("an evaluator of the registry");
+        }
+        for set in &settings.data.sets {
+            data.get(&set.dataset).expect("a data set of the registry");
+        }
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(settings.name.as_str()), "its own directory");
+        names.push(settings.name);
+    }
+    names.sort();
+    assert_eq!(names, ["ci", "paper", "quick"]);
+}
+
+#[test]
+fn the_papers_experiment_is_section_4() {
+    let settings = Settings::from_file(&repository().join("experiments/paper.toml")).expect("valid").settings;
+    let models = Registry::open(&repository().join("models")).expect("opens");
+    assert_eq!(settings.data.sets.iter().map(|set| set.sample).collect::<Vec<_>>(), [Some(200), Some(200)]);
+    let published = |node_type: &str| -> Vec<&str> {
+        let of_type = poq::paper::TABLE_4.iter().filter(|line| line.node_type == node_type);
+        of_type.map(|line| line.node).collect()
+    };
+    let sorted = |keys: &[String]| -> Vec<String> {
+        let mut keys = keys.to_vec();
+        keys.sort();
+        keys
+    };
+    assert_eq!(sorted(&settings.generation.models), published("inference"), "the nodes have the names of Table 4");
+    let mut evaluators = published("evaluator");
+    evaluators.sort_unstable();
+    assert_eq!(sorted(&settings.scoring.evaluators), evaluators);
+    let batch = |key: &str| models.get(key, Role::Evaluator).expect("there").scoring_facts().expect("facts").batch_size;
+    assert_eq!([batch("ce_minilm"), batch("ce_deberta"), batch("sts_stsb")], [32, 32, 64], "Table 3");
+    assert_eq!(settings.generation.max_new_tokens, 128);
+    assert_eq!((settings.profile.samples, settings.profile.warmup), (100, 3));
+    assert_eq!((settings.judge.model.as_str(), settings.judge.n_group), ("gpt-4o-mini", 30));
+    assert_eq!(settings.simulation.rounds, 5000);
 }
 
 #[test]

@@ -93,6 +93,14 @@ fn check_place(run: &Run) -> Result<()> {
     Ok(())
 }
 
+/// Whether a run does without its judge, as its settings allow: there is no key, and no grades that would have to be kept up.
+#[must_use]
+pub fn is_left_out(run: &Run) -> bool {
+    let judge = &run.record.settings.judge;
+    let wants_key = judge.skip_without_key && judge.backend != Backend::Local;
+    wants_key && !run.record.stages.contains_key(STAGE) && !http::has_key(judge)
+}
+
 /// The stage; replies come from a recording where one is given.
 pub fn stage(context: &Context, run: &mut Run, work: WorkArguments, recording: Option<&Path>) -> Result<StageSummary> {
     run.stage(context, STAGE, |run| {

@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use pace::Pace;
+use secret::Secret;
 use send::{Sent, Server};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -60,6 +61,12 @@ pub struct Http {
     price: Option<Price>,
     settings: Judge,
     dialects: Dialects,
+}
+
+/// Whether there is a key for the judge of these settings.
+#[must_use]
+pub fn has_key(settings: &Judge) -> bool {
+    Secret::from_env(&settings.key_env).is_some()
 }
 
 /// Where the judge of these settings is.

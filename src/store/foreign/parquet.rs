@@ -61,7 +61,7 @@ fn batch_records(batch: &RecordBatch, rows_before: usize) -> Result<Vec<Record>>
 fn to_plain(column: &ArrayRef) -> Result<ArrayRef> {
     let found = column.data_type();
     let Some(plain) = plain_type(found) else {
-        bail!("it is of type `{found}`; only text, numbers, booleans and lists of these can be read");
+        bail!("it is of type `{found}`; only text, numbers, booleans, and lists and structs of these can be read");
     };
     let refuse_loss = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, &plain, &refuse_loss).with_context(|| format!("cannot read its type `{found}`"))
@@ -79,6 +79,12 @@ fn plain_type(found: &DataType) -> Option<DataType> {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             DataType::List(Arc::new(Field::new("item", plain_type(item.data_type())?, true)))
         }
+        DataType::Struct(fields) => DataType::Struct(
+            fields
+                .iter()
+                .map(|field| Some(Field::new(field.name(), plain_type(field.data_type())?, true)))
+                .collect::<Option<_>>()?,
+        ),
         _ => return None,
     })
 }
@@ -100,6 +106,11 @@ fn value(array: &ArrayRef, i: usize) -> Result<Value> {
         DataType::List(_) => {
             let members = array.as_list::<i32>().value(i);
             Value::Array((0..members.len()).map(|j| value(&members, j)).collect::<Result<_>>()?)
+        }
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(array.as_struct().columns());
+            let member = |(field, column): (&Arc<Field>, &ArrayRef)| Ok((field.name().clone(), value(column, i)?));
+            Value::Object(columns.map(member).collect::<Result<_>>()?)
         }
         _ => Value::Null,
     })

@@ -1,0 +1,28 @@
+"""What one call is to do, known before anything is fetched."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from .datasets import Dataset
+from .registry import HubSource, Model, Registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be done: models to export and data sets to fetch, those that are current left out."""
+
+    registry: Registry
+    models: list[Model]
+    datasets: list[Dataset]
+    models_dir: Path
+    provider: str
+    export: bool = True  # or fetch alone
+    torch_comes: bool = False  # it is installed next, and not to be missed
+
+    def uses_hub(self) -> bool:
+        """Whether anything comes from the hub."""
+        sources = [source for model in self.models for artifact in model.artifact for source in artifact.source]
+        sources += [source for dataset in self.datasets for source in dataset.fetch]
+        return any(isinstance(source, HubSource) for source in sources)

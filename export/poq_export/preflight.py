@@ -1,0 +1,159 @@
+"""Everything that is missing, found at once and before hours are spent."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+
+from . import datasets, footprint, hub, machine, references, runtime, web
+from .datasets import UrlSource
+from .download import DownloadError
+from .plan import Plan
+from .preflight_files import Wanted, look_up
+from .progress import gigabytes, say
+from .registry import HubSource, RegistryError
+
+GATE_PACKAGES = ("torch", "transformers")  # for models whose reference is recorded on the machine itself
+
+
+@dataclasses.dataclass
+class Findings:
+    """What is missing, and what was found in order."""
+
+    problems: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def report(self) -> bool:
+        """Print all of it; returns whether nothing is missing."""
+        for note in self.notes:
+            say(f"  {note}")
+        if self.problems:
+            say(f"preflight: {len(self.problems)} missing")
+            for problem in self.problems:
+                say(f"  - {problem}")
+        else:
+            say("preflight: nothing is missing")
+        return not self.problems
+
+
+def check(plan: Plan) -> Findings:
+    """Look at everything; no check stops at the first thing it misses."""
+    say(f"preflight: {len(plan.models)} models to export, {len(plan.datasets)} data sets to fetch, provider {plan.provider}")
+    findings = Findings()
+    to_come = 0
+    if wanted := wanted_files(plan):
+        files = look_up(wanted)
+        findings.problems += files.problems
+        findings.notes += files.notes
+        to_come = files.to_come
+    check_datasets(plan, findings)
+    if plan.export:
+        check_packages(plan, findings)
+        check_memory(plan, findings)
+        check_card(plan, findings)
+    check_disks(plan, to_come, findings)
+    check_runtime(plan, findings)
+    return findings
+
+
+def wanted_files(plan: Plan) -> list[Wanted]:
+    """Every file that comes from the hub first of all, each once."""
+    found = {}
+    for model in plan.models:
+        for artifact in model.artifact:
+            if isinstance(first := artifact.source[0], HubSource):
+                file = hub.of_source(first)
+                found[file] = Wanted(file, f"model `{model.key}`", artifact.bytes, artifact.sha256, model.gated)
+    for dataset in plan.datasets:
+        if dataset.fetch and isinstance(first := dataset.fetch[0], HubSource):
+            file = datasets.of_hub(first)
+            found[file] = Wanted(file, f"data set `{dataset.key}`", None, dataset.sha256)
+    return list(found.values())
+
+
+def check_datasets(plan: Plan, findings: Findings) -> None:
+    """Data sets that nothing says how to fetch, and addresses that do not answer."""
+    for dataset in plan.datasets:
+        if not dataset.fetch:
+            findings.problems.append(
+                f"data set `{dataset.key}`: `{dataset.path}` {dataset.problem()}; get it by hand from {dataset.source}"
+            )
+        elif isinstance(first := dataset.fetch[0], UrlSource):
+            try:
+                web.published_size(first.url)
+            except DownloadError as error:
+                findings.problems.append(f"data set `{dataset.key}`: {error}")
+
+
+def check_packages(plan: Plan, findings: Findings) -> None:
+    """What records a reference on this machine, for models that have no committed one."""
+    unrecorded = [model.key for model in plan.models if not references.is_committed(model)]
+    absent = [name for name in GATE_PACKAGES if importlib.util.find_spec(name) is None]
+    if unrecorded and absent and plan.torch_comes:
+        findings.notes.append(f"gate: {' and '.join(absent)} are installed next, about 6 GB")
+    elif unrecorded and absent:
+        findings.problems.append(
+            f"the parity gate of {', '.join(unrecorded)} needs {' and '.join(absent)}: "
+            f"{sys.executable} -m pip install -r export/requirements-reference.txt"
+        )
+
+
+def check_memory(plan: Plan, findings: Findings) -> None:
+    """One model is exported at a time, so the largest decides."""
+    needs = [(found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.provider))]
+    available = machine.available_memory()
+    if not needs or available is None:
+        return
+    largest, key = max(needs)
+    text = f"memory: exporting `{key}` takes about {gigabytes(largest)}, {gigabytes(available)} are available"
+    (findings.problems if largest > available else findings.notes).append(text)
+
+
+def check_card(plan: Plan, findings: Findings) -> None:
+    """The card has to hold the largest model; a machine that only exports needs none."""
+    needs = [
+        (found.run_gpu, model.key)
+        for model in plan.models
+        if (found := footprint.of(model, plan.provider)) and found.run_gpu
+    ]
+    if not needs:
+        return
+    largest, key = max(needs)
+    if (card := machine.largest_card()) is None:
+        findings.notes.append(
+            f"card: nvidia-smi does not answer; running `{key}` takes about {gigabytes(largest)} of a card"
+        )
+        return
+    text = f"card: running `{key}` takes about {gigabytes(largest)}, {card.name} has {gigabytes(card.bytes)}"
+    (findings.problems if largest > card.bytes else findings.notes).append(text)
+
+
+def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:
+    """What each step writes, added up per file system: the cache and the models may share one or not."""
+    exported = sum(found.export_disk for model in plan.models if (found := footprint.of(model, plan.provider)))
+    steps = [("to fetch", hub.cache_folder(), to_come), ("to export", plan.models_dir, exported if plan.export else 0)]
+    disks: dict[int, list[tuple[str, Path, int]]] = {}
+    for step in (step for step in steps if step[2]):
+        disks.setdefault(machine.disk_of(step[1]), []).append(step)
+    for on_disk in disks.values():
+        needed, free = sum(step[2] for step in on_disk), machine.free_on_disk(on_disk[0][1])
+        parts = " + ".join(f"{gigabytes(number)} {what} into `{folder}`" for what, folder, number in on_disk)
+        text = f"disk: {parts}; {gigabytes(free)} are free"
+        (findings.problems if needed > free else findings.notes).append(text)
+
+
+def check_runtime(plan: Plan, findings: Findings) -> None:
+    """ONNX Runtime for the provider: in the registry, and for this system."""
+    try:
+        package = plan.registry.runtime.of(plan.provider)
+    except RegistryError as error:
+        findings.problems.append(str(error))
+        return
+    if runtime.is_current(package, plan.provider, plan.models_dir):
+        findings.notes.append(f"runtime: {package.package} {package.version} is in place")
+    elif not sys.platform.startswith("linux"):
+        findings.problems.append(f"runtime: poq takes it from Linux wheels; this system is {sys.platform}")
+    else:
+        findings.notes.append(f"runtime: {package.package} {package.version} comes with pip")

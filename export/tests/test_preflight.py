@@ -1,0 +1,153 @@
+"""The preflight: all that is missing in one go, and what it says when nothing is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from hub_case import OWN, HubCase
+from poq_export import footprint, machine
+from poq_export.registry import Artifact, Export, Model, PathSource
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HUGE = 10**14  # parameters that no machine holds
+
+
+class Preflight(HubCase):
+    def card(self, answer: str) -> dict[str, str]:
+        """An nvidia-smi that answers this."""
+        script = self.scratch / "bin/nvidia-smi"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\necho '{answer}'\n")
+        script.chmod(0o755)
+        return {"PATH": f"{script.parent}:{OWN['PATH']}"}
+
+    def test_all_that_is_missing_is_listed_and_nothing_is_fetched(self) -> None:
+        self.checkpoint("gemma2", gated=True, parameters=HUGE)
+        commit = self.checkpoint("llama")
+        self.list_file("tiny/llama", commit, "merges.txt")
+        self.entries = self.entries.replace('key = "tiny_llama"', 'key = "unrecorded"')
+        self.checkpoint("qwen2")
+        self.entries = self.entries.replace(self.hub.repositories["model", "tiny/qwen2"].commit, "0" * 40)
+        (self.sets / "registry.toml").write_text(
+            'schema_version = 1\n[[dataset]]\nkey = "own"\npath = "own.json"\nsource = "a friend"\n'
+            '[[dataset]]\nkey = "far"\npath = "far.json"\nsource = "x"\nsha256 = "00"\n'
+            '[[dataset.fetch]]\nkind = "url"\nurl = "http://127.0.0.1:9/far.json"\n'
+        )
+        experiment = self.scratch / "paper.toml"
+        experiment.write_text(
+            '[data]\nsets = [{ dataset = "own" }, { dataset = "far" }]\n'
+            '[generation]\nmodels = ["tiny_gemma2", "unrecorded", "tiny_qwen2"]\n'
+        )
+        ran = self.run_export(
+            "--experiment", str(experiment), "--preflight", "--provider", "cuda", **self.card("NVIDIA Test, 81559")
+        )
+        self.assertEqual(ran.code, 1)
+        expected = [
+            "no token of the hub: set HF_TOKEN",
+            "model `tiny_gemma2`: `tiny/gemma2` is gated: accept its licence at https://huggingface.co/tiny/gemma2",
+            "has no file `merges.txt`",
+            "`tiny/qwen2` has no revision 0000",
+            "data set `own`: `.*own.json` is not there; get it by hand from a friend",
+            "data set `far`: http://127.0.0.1:9/far.json: .*refused",
+            "memory: exporting `tiny_gemma2` takes about 400002.0 GB",
+            "card: running `tiny_gemma2` takes about 220002.0 GB, NVIDIA Test has 85.5 GB",
+            "disk: 0.0 GB to fetch into .* \\+ 200000.0 GB to export into .*; .* GB are free",
+        ]
+        if importlib.util.find_spec("torch") is None:
+            expected.append("the parity gate of unrecorded needs torch and transformers: .*requirements-reference.txt")
+        for problem in expected:
+            self.assertRegex(ran.said, f"  - .*{problem}")
+        self.assertIn(f"preflight: {len(expected)} missing", ran.said)
+        self.assertEqual(self.fetched("*"), [])
+
+    def test_with_everything_there_it_says_what_will_come(self) -> None:
+        self.checkpoint("gemma2", gated=True)
+        ran = self.run_export(
+            "--pool", "paper", "--preflight", "--provider", "cuda", token=True, **self.card("Small, 8192\nLarge, 9000")
+        )
+        self.assertEqual(ran.code, 0, ran.said)
+        for note in (
+            "1 models to export", "hub: 5 files, 0 of them in the cache", "the token is accepted",
+            "card: .*Large has 9.4 GB", "disk: .* to fetch", "memory: exporting `tiny_gemma2` takes about 2.0 GB",
+            "onnxruntime-gpu 0 is in place", "nothing is missing",
+        ):  # fmt: skip
+            self.assertRegex(ran.said, note)
+        self.assertEqual(self.fetched("*"), [])
+
+    def test_a_card_that_is_not_there_is_no_obstacle_to_an_export(self) -> None:
+        self.checkpoint("llama")
+        ran = self.run_export("--pool", "paper", "--preflight", "--provider", "cuda", PATH="/nowhere")
+        self.assertEqual(ran.code, 0, ran.said)
+        self.assertIn("nvidia-smi does not answer", ran.said)
+
+    def test_a_hub_that_does_not_answer_is_one_problem(self) -> None:
+        self.checkpoint("llama")
+        self.hub.close()
+        ran = self.run_export("--pool", "paper", "--preflight")
+        self.assertEqual(ran.code, 1)
+        problem = f"the hub {self.hub.address} cannot be asked: the connection .* failed .*its cache lacks:\n .*config.json"
+        self.assertRegex(ran.said, problem)
+        self.assertIn("preflight: 1 missing", ran.said)
+
+    def test_a_file_of_another_size_or_hash_is_told_before_it_comes(self) -> None:
+        self.checkpoint("llama")
+        self.entries = self.entries.replace("bytes = ", "bytes = 1", 1)
+        ran = self.fetch()
+        self.assertEqual(ran.code, 1)
+        self.assertRegex(ran.said, "config.json has [0-9]+ bytes, the registry says 1[0-9]+")
+
+    def test_an_export_begins_with_it(self) -> None:
+        self.checkpoint("gemma2", gated=True)
+        ran = self.run_export("--pool", "paper")
+        self.assertEqual(ran.code, 1)
+        self.assertIn("preflight: ", ran.said)
+        self.assertEqual(self.hub.gets("config.json"), [])
+
+    def test_a_provider_without_a_runtime_is_told(self) -> None:
+        self.checkpoint("llama")
+        ran = self.run_export("--pool", "paper", "--preflight", "--provider", "openvino")
+        self.assertIn("no runtime for the provider `openvino` in the registry; it has: cpu, cuda", ran.said)
+
+
+class Machine(unittest.TestCase):
+    def test_memory_and_disks_are_read(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "meminfo"
+            path.write_text("MemTotal:       2000 kB\nMemAvailable:    1000 kB\n")
+            limit = path.with_name("memory.max")
+            self.assertEqual(machine.available_memory(path, limit), 1_024_000)
+            for said, expected in (("max\n", 1_024_000), ("5000\n", 5000), ("9999999\n", 1_024_000)):
+                limit.write_text(said)
+                self.assertEqual(machine.available_memory(path, limit), expected)
+            self.assertIsNone(machine.available_memory(path.with_name("none"), limit))
+            self.assertGreater(machine.free_on_disk(path / "not" / "yet"), 0)
+            self.assertEqual(machine.disk_of(path / "not" / "yet"), path.stat().st_dev)
+
+    def test_a_failing_nvidia_smi_is_no_card(self) -> None:
+        self.assertIsNone(machine.largest_card(["false"]))
+        self.assertIsNone(machine.largest_card(["echo", "NVIDIA-SMI has failed"]))
+        self.assertEqual(machine.largest_card(["echo", "A, B, 2"]), machine.Card("A, B", 2 << 20))
+
+
+class Footprints(unittest.TestCase):
+    def test_both_programs_estimate_alike(self) -> None:
+        cases = json.loads((REPOSITORY / "tests/expected/footprints.json").read_text())
+        self.assertGreater(len(cases), 5)
+        for case in cases:
+            model = Model(
+                "toy", "tiny", "inference", case["architecture"], case["precision"], "toy", "none", "MIT", 8, case["files"],
+                Export("none", 0.0, cuda_precision=case["cuda_precision"]), [Artifact("a", "00", [PathSource("a")])],
+                parameters=case["parameters"],
+            )  # fmt: skip
+            for provider in ("cpu", "cuda"):
+                found = footprint.of(model, provider)
+                self.assertEqual(found and dataclasses.asdict(found), case[provider], case)
+
+
+if __name__ == "__main__":
+    unittest.main()
