@@ -181,9 +181,9 @@ def write(tiny: TinyEncoder, folder: Path, tensors: dict[str, np.ndarray] | None
 
 def _tokenizer_config(tiny: TinyEncoder) -> dict[str, Any]:
     if tiny.config["model_type"] == "roberta":
-        tokens = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
+        tokens = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
         return tokens | {"model_max_length": POSITIONS, "tokenizer_class": "RobertaTokenizer", "add_prefix_space": False}
-    tokens = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+    tokens = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
     if tiny.config["model_type"] == "bert":
         return tokens | {"model_max_length": POSITIONS, "tokenizer_class": "BertTokenizer", "do_lower_case": True}
     unlimited = 1000000000000000019884624838656

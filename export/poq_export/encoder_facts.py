@@ -73,7 +73,7 @@ def check_pooling(checkpoint: Checkpoint, registered: str | None) -> None:
         raise CheckpointError("the checkpoint has no `modules.json`, which says how token vectors become a sentence vector")
     kinds = [module["type"].rsplit(".", 1)[-1] for module in sorted(modules, key=lambda module: module["idx"])]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise CheckpointError(f"`modules.json` lists {', '.join(kinds)}; only Transformer, Pooling (, Normalize) can be built")
+        raise CheckpointError(f"`modules.json` lists {', '.join(kinds)}; only Transformer, Pooling(, Normalize) is built")
     name = next(f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
     published = pooling(json.loads(checkpoint.require(name).read_text(encoding="utf-8")), name)
     if registered != published:

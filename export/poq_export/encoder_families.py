@@ -74,7 +74,8 @@ def describe(fields: Fields, architecture: str, labels: int, stored: set[str], p
         raise CheckpointError(f"model_type `{kind}` is not one of {', '.join(FAMILIES)}")
     family, classify = FAMILIES[kind], architecture == "cross_encoder"
     if architecture not in family.classes:
-        raise CheckpointError(f"model_type `{kind}` cannot be built as a `{architecture}`, only as {', '.join(family.classes)}")
+        known = ", ".join(family.classes)
+        raise CheckpointError(f"model_type `{kind}` cannot be built as a `{architecture}`, only as {known}")
     fields.expect("architectures", [family.classes[architecture]])
     fields.expect("hidden_act", "gelu")
     fields.expect("is_decoder", False)

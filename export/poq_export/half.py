@@ -1,4 +1,4 @@
-"""A variant of an encoder's graph with weights and arithmetic in f16, for GPUs; it takes and returns what the f32 graph does.
+"""A variant of an encoder's graph with weights and arithmetic in f16, for GPUs; inputs and outputs stay as they are.
 
 Normalisation and softmax lose nothing by it: the operators that the graphs are made of read f16, compute means, variances
 and exponentials in f32, and round what they put out. The last linear layer of a classifier stays in f32, since two logits
@@ -50,7 +50,7 @@ def _head(graph: onnx.GraphProto) -> onnx.NodeProto | None:
 def _rounded(tensor: TensorProto) -> TensorProto:
     """Weights to the nearest f16; small ones lose digits, great ones are refused."""
     values = numpy_helper.to_array(tensor)
-    if values.size and (largest := float(np.abs(values).max())) > np.finfo(np.float16).max:
+    if values.size and (largest := float(np.abs(values).max())) > float(np.finfo(np.float16).max):
         raise HalfError(f"tensor `{tensor.name}` has a value of {largest:g}, which f16 cannot hold")
     return numpy_helper.from_array(values.astype(np.float16), tensor.name)
 

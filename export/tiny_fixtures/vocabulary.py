@@ -32,7 +32,8 @@ def byte_level() -> Tokenizer:
 def enclosed_byte_level() -> Tokenizer:
     """The same bytes and merges with the specials of RoBERTa, which stand around a text and, twice, between two."""
     tokenizer = _byte_level(SPECIAL_ROBERTA)
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False)
+    ends = [(token, SPECIAL_ROBERTA.index(token)) for token in ("</s>", "<s>")]
+    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=False)
     return tokenizer
 
 
