@@ -14,7 +14,8 @@ from . import encoder_facts
 from .checkpoint import INDEX, WEIGHTS, Checkpoint, CheckpointError, CheckpointTensors
 from .checkpoint_text import write_tokenizer
 from .config_fields import Fields
-from .encoder_families import describe
+from .encoder_facts import Documents
+from .encoder_families import Description, describe
 from .encoders import write_variants
 from .registry import Model
 
@@ -26,24 +27,8 @@ PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> dict[str, Any]:
     """Write `model.onnx`, the variants that the registry lists, and `tokenizer.json`; returns what the manifest adds."""
-    if model.scoring is None:
-        raise CheckpointError("an encoder needs a [model.scoring] table")
     checkpoint = EncoderCheckpoint(artifacts)
-    fields = Fields(checkpoint.document("config.json") or {})
-    facts: dict[str, Any] = {}
-    count = 0
-    if model.architecture == "cross_encoder":
-        facts["labels"] = encoder_facts.labels(fields, model.scoring.labels)
-        count = len(facts["labels"])
-        encoder_facts.check_activation(fields, count, model.scoring.head)
-    else:
-        fields.get("id2label")  # the configuration of an encoder may carry labels that nothing has
-        encoder_facts.check_pooling(checkpoint, model.scoring.pooling)
-        facts["pooling"] = model.scoring.pooling
-    described = describe(fields, model.architecture, count, checkpoint.tensor_names(), model.max_length)
-    fields.finish()
-    encoder_facts.check_length(model, checkpoint, described.sizes.positions)
-
+    described, facts = read(model, checkpoint.document, checkpoint.tensor_names())
     tokenizer = out_dir / "tokenizer.json"
     write_tokenizer(checkpoint, tokenizer, described.vocabulary, ())
     settings = checkpoint.document("tokenizer_config.json") or {}
@@ -55,6 +40,29 @@ def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> dict[str,
     described.graph(weights).save(out_dir / "model.onnx")
     write_variants(model, out_dir)
     return facts
+
+
+def read(model: Model, document: Documents, stored: set[str]) -> tuple[Description, dict[str, Any]]:
+    """Understand every published document, hold the registry to it, and say what the manifest adds.
+
+    `stored` are the names of the checkpoint's tensors.
+    """
+    if model.scoring is None:
+        raise CheckpointError("an encoder needs a [model.scoring] table")
+    fields = Fields(document("config.json") or {})
+    if model.architecture == "cross_encoder":
+        labels = encoder_facts.labels(fields, model.scoring.labels)
+        encoder_facts.check_activation(fields, len(labels), model.scoring.head)
+        facts: dict[str, Any] = {"labels": labels}
+    else:
+        labels = []
+        fields.get("id2label")  # the configuration of an encoder may carry labels that nothing has
+        encoder_facts.check_pooling(document, model.scoring.pooling)
+        facts = {"pooling": model.scoring.pooling}
+    described = describe(fields, model.architecture, len(labels), stored, model.max_length)
+    fields.finish()
+    encoder_facts.check_length(model, document, described.sizes.positions)
+    return described, facts
 
 
 class EncoderCheckpoint(Checkpoint):

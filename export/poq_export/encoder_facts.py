@@ -6,14 +6,17 @@ The engine takes all of it from the registry, which is written by hand. Here it 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from .checkpoint import Checkpoint, CheckpointError
+from .checkpoint import CheckpointError
 from .config_fields import Fields
 from .registry import Model
+
+Documents = Callable[[str], Any]  # a checkpoint's JSON file by its published name; `None` where it has none
 
 UNLIMITED = 10**9  # tokenizers without a length state 10 to the 30th
 IDENTITY, SIGMOID = "Identity", "Sigmoid"
@@ -49,14 +52,14 @@ def check_activation(fields: Fields, count: int, head: str | None) -> None:
         )
 
 
-def check_length(model: Model, checkpoint: Checkpoint, positions: int) -> None:
+def check_length(model: Model, document: Documents, positions: int) -> None:
     """The registry's `max_length` is where the reference cuts texts off."""
     bounds = {"config.json": positions}
-    tokenizer = (checkpoint.document("tokenizer_config.json") or {}).get("model_max_length")
+    tokenizer = (document("tokenizer_config.json") or {}).get("model_max_length")
     if tokenizer is not None and tokenizer < UNLIMITED:
         bounds["tokenizer_config.json"] = int(tokenizer)
     if model.architecture == "bi_encoder":
-        fields = Fields(checkpoint.document("sentence_bert_config.json") or {})
+        fields = Fields(document("sentence_bert_config.json") or {})
         fields.expect("do_lower_case", False)
         if (stated := fields.get("max_seq_length")) is not None:
             bounds["sentence_bert_config.json"] = int(stated)
@@ -66,16 +69,17 @@ def check_length(model: Model, checkpoint: Checkpoint, positions: int) -> None:
         raise CheckpointError(f"the registry's `max_length` is {model.max_length}, `{source}` says {bounds[source]}")
 
 
-def check_pooling(checkpoint: Checkpoint, registered: str | None) -> None:
+def check_pooling(document: Documents, registered: str | None) -> None:
     """A bi-encoder is an encoder, a pooling, and perhaps a normalisation, which a cosine does not notice."""
-    modules = checkpoint.document("modules.json")
-    if modules is None:
+    if (modules := document("modules.json")) is None:
         raise CheckpointError("the checkpoint has no `modules.json`, which says how token vectors become a sentence vector")
     kinds = [module["type"].rsplit(".", 1)[-1] for module in sorted(modules, key=lambda module: module["idx"])]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise CheckpointError(f"`modules.json` lists {', '.join(kinds)}; only Transformer, Pooling(, Normalize) is built")
     name = next(f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
-    published = pooling(json.loads(checkpoint.require(name).read_text(encoding="utf-8")), name)
+    if (config := document(name)) is None:
+        raise CheckpointError(f"the checkpoint has no `{name}`")
+    published = pooling(config, name)
     if registered != published:
         raise CheckpointError(f"the registry's pooling is `{registered}`, `{name}` says `{published}`")
 
