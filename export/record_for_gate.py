@@ -26,7 +26,7 @@ def decoder(request: Request) -> dict[str, Any]:
     import record_references as references
 
     model, place = request.model, references.place(request.target.provider, request.target.precision.name)
-    notes: list[str] = []
+    notes: list[str] = []  # transformers builds some tokenizers anew; ours is the published one, and the manifest tells
     reference, tokenizer, own = references.load(model, request.files, place, notes.append)
     inputs, _ = references.record_inputs(reference, tokenizer, own, model.max_length - references.GREEDY_TOKENS)
     found = {"reference": references.reference_name(place), "inputs": inputs}

@@ -94,6 +94,8 @@ def _recorded(request: Request) -> dict[str, Any]:
     try:
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
             return pool.submit(record_for_gate.record, request).result()
+    except SystemExit as refusal:  # how the recording scripts end where they cannot go on
+        raise RecordingError(f"recording model `{request.model.key}`: {refusal}") from None
     except ModuleNotFoundError as error:
         raise RecordingError(f"recording model `{request.model.key}` needs {error.name}: {INSTALL}") from None
     except BrokenProcessPool:

@@ -85,6 +85,11 @@ def dying(_request: Any) -> None:
     os._exit(9)
 
 
+def refusing(_request: Any) -> None:
+    """As a script ends that cannot go on."""
+    raise SystemExit("the published length is 3")
+
+
 class Kept(RecordingCase):
     def recorded(self, entry: Model, files: dict[str, Path], target: Target = Target()) -> tuple[dict[str, Any], bool]:
         """The recording, and whether it was made for this."""
@@ -131,6 +136,12 @@ class Kept(RecordingCase):
     def test_a_process_that_is_killed_is_reported(self) -> None:
         entry, files = self.entry()
         with mock.patch("record_for_gate.record", dying), self.assertRaisesRegex(RecordingError, "was killed.* in f32"):
+            recording.of(entry, files, self.out_dir, Target(), self.absent)
+
+    def test_a_recording_that_is_refused_does_not_end_the_export_of_others(self) -> None:
+        entry, files = self.entry()
+        refused = mock.patch("record_for_gate.record", refusing)
+        with refused, self.assertRaisesRegex(RecordingError, "model `tiny_llama_here`: the published length is 3"):
             recording.of(entry, files, self.out_dir, Target(), self.absent)
 
 
