@@ -56,23 +56,13 @@ def parse_arguments() -> argparse.Namespace:
 def export_all(models: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
     """Export what is not current; a failure is reported and ends the run, unless it may be skipped."""
     from . import pipeline  # needs packages that `--runtime-only` does without
-    from .providers import ProviderError
-    from .recording import RecordingError
 
     cache = arguments.models_dir / ".cache"
     provider = arguments.provider
     with step(f"checked {len(models)} models") as details:
-        due = [
-            model for model in models
-            if arguments.force or not pipeline.is_current(model, arguments.models_dir, provider)
-        ]
+        current = [pipeline.is_current(model, arguments.models_dir, provider) for model in models]
+        due = [model for model, done in zip(models, current) if arguments.force or not done]
         details.append(f"{len(due)} to export")
-    for model in due:
-        try:
-            pipeline.check_machine(model, provider)
-        except (ProviderError, RecordingError) as error:
-            say(f"error: {error}")
-            return 1
     request_wheels(due, cache, wheels)
     for model in due:
         say(model.key)
