@@ -12,7 +12,7 @@ from typing import Any
 
 from poq_export.recording import Request
 
-ENCODER_FIELDS = 1  # the schema of an encoder's recording
+ENCODER_SCHEMA = 1  # version of what an encoder's recording holds
 
 
 def record(request: Request) -> dict[str, Any]:
@@ -42,7 +42,8 @@ def encoder(request: Request) -> dict[str, Any]:
         files = published(request.files, Path(scratch))
         description, answer = references.REFERENCES[request.model.export.recipe](request.model, files)
         inputs = references.gate_inputs(request.model, answer)
-    return {"schema_version": ENCODER_FIELDS, "reference": description, "max_length": request.model.max_length, "inputs": inputs}
+    head = {"schema_version": ENCODER_SCHEMA, "reference": description, "max_length": request.model.max_length}
+    return head | {"inputs": inputs}
 
 
 def published(files: dict[str, Path], folder: Path) -> dict[str, Path]:

@@ -86,7 +86,8 @@ class Gate:
             [self._compare(number, logits[0, 0], self._tolerance) for number, (logits, _) in enumerate(alone)]
         )
         if not (mean := float(differences.mean())) <= self._mean_tolerance:
-            raise GateFailure(f"model `{self._key}`: logits differ by {mean:.4g} on average (tolerance {self._mean_tolerance})")
+            what = f"logits differ by {mean:.4g} on average (tolerance {self._mean_tolerance})"
+            raise GateFailure(f"model `{self._key}`: {what}")
         parted = [self._compare_continuation(number, tokens[0]) for number, (_, tokens) in enumerate(alone)]
         figures = {
             "passed": True,

@@ -34,5 +34,5 @@ def session(path: Path, provider: str = "cpu") -> onnxruntime.InferenceSession:
         onnxruntime.preload_dlls()  # those of CUDA's Python packages, where they are installed
     opened = onnxruntime.InferenceSession(path, options, providers=[(EXECUTION[provider], OPTIONS[provider])])
     if (found := opened.get_providers()[0]) != EXECUTION[provider]:
-        raise ProviderError(f"ONNX Runtime opened {path.name} on {found}, not on {EXECUTION[provider]}: is the driver there?")
+        raise ProviderError(f"ONNX Runtime opened {path.name} on {found}, not on {EXECUTION[provider]}: is there a driver?")
     return opened

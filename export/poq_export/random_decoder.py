@@ -116,7 +116,7 @@ def write(config: dict, out_dir: Path, precision: Precision, positions: int = PO
 
 
 def longest(config: dict, positions: int) -> int:
-    """The longest row: what was asked for, as far as the model has positions (in its trained context, if it stretches it)."""
+    """The longest row: what was asked for, as far as the model has positions; before they are stretched, if they are."""
     known = [config.get(name) for name in ("max_position_embeddings", "original_max_position_embeddings")]
     return min([positions, *(length for length in known if length)])
 

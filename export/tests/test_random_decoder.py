@@ -38,7 +38,8 @@ class RandomDecoder(Case):
                     out_dir.mkdir()
                     checkpoint_decoder.export(model(tiny), self.checkpoint(tiny), out_dir, precision)
                     random_decoder.write(tiny.config, self.folder / "random", precision)
-                    exported, drawn = (onnx.load(folder / "model.onnx").graph for folder in (out_dir, self.folder / "random"))
+                    folders = (out_dir, self.folder / "random")
+                    exported, drawn = (onnx.load(folder / "model.onnx").graph for folder in folders)
                     self.assertEqual(list(exported.node), list(drawn.node))
                     self.assertEqual([*exported.input, *exported.output], [*drawn.input, *drawn.output])
                     for left, right in zip(exported.initializer, drawn.initializer, strict=True):
