@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import drift, drift_inputs, encoder_gate, manifest, providers, recording
+from . import drift, drift_inputs, encoder_gate, manifest, providers, recording, references
 from .fetch import fetch, sha256
 from .progress import size, step
 from .recipes import RECIPES
@@ -13,7 +13,6 @@ from .registry import Model, RegistryError
 from .target import CPU, Target
 from .wheels import WheelStore
 
-REFERENCES = Path(__file__).resolve().parent.parent / "references"
 RECORDED_HERE = "recorded on the exporting machine"
 
 
@@ -24,7 +23,7 @@ def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
     recipe = RECIPES[model.export.recipe]
     if target.precision.is_half and not recipe.half:
         raise RegistryError(f"model `{model.key}`: `cuda_precision` is not for the recipe `{model.export.recipe}`")
-    committed = reference_path(model)
+    committed = references.committed(model)
     description = {
         "name": model.export.recipe,
         "version": recipe.version,
@@ -40,11 +39,6 @@ def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
     return description
 
 
-def reference_path(model: Model) -> Path:
-    """Where the committed recording that the gate compares with lies, if the model has one."""
-    return REFERENCES / f"{model.key}.json"
-
-
 def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
     """Whether there is nothing to do."""
     target = Target.of(model, provider)
@@ -54,7 +48,7 @@ def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
 def check_machine(model: Model, provider: str) -> None:
     """Before anything is fetched: what the gate needs and this machine lacks."""
     target = Target.of(model, provider)
-    recording.check_installed(model, reference_path(model))
+    recording.check_installed(model, references.committed(model))
     if target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files):
         providers.check(target.provider)
 
@@ -70,7 +64,7 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, prov
     with step(f"built with {model.export.recipe} in {target.precision.name}") as details:
         figures = recipe.build(model, artifacts, out_dir, target.precision) or {}
         details.append(size(sum((out_dir / name).stat().st_size for name in model.files)))
-    reference = recording.of(model, artifacts, out_dir, target, reference_path(model))
+    reference = recording.of(model, artifacts, out_dir, target, references.committed(model))
     with step(f"passed the parity gate on {target.provider}") as details:
         gate = recipe.check(model, out_dir, reference, target)
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]

@@ -16,7 +16,7 @@ import onnx
 import tiny_families
 import tiny_fixtures.vocabulary
 from ml_dtypes import bfloat16
-from poq_export import checkpoint_decoder, checkpoint_text, decoder_gate, manifest, pipeline
+from poq_export import checkpoint_decoder, checkpoint_text, decoder_gate, manifest, pipeline, references
 from poq_export.checkpoint import Checkpoint, CheckpointError, CheckpointTensors
 from poq_export.decoder_gate import Gate, GateFailure
 from poq_export.decoder_graph import DecoderGraph
@@ -490,8 +490,8 @@ class Text(Case):
         recording = self.folder / "references" / f"{tiny.key}.json"
         recording.parent.mkdir()
         tiny_families.write_json(recording, reference(tiny.key) | {"artifacts": named})
-        self.addCleanup(setattr, pipeline, "REFERENCES", pipeline.REFERENCES)
-        pipeline.REFERENCES = recording.parent
+        self.addCleanup(setattr, references, "COMMITTED", references.COMMITTED)
+        references.COMMITTED = recording.parent
         with WheelStore(self.folder / "cache") as wheels:
             pipeline.export(entry, models_dir, self.folder / "cache", wheels)
         content = json.loads((models_dir / tiny.key / manifest.NAME).read_text())
