@@ -1,0 +1,106 @@
+"""What the command finds on a machine: a poq binary, ONNX Runtime for the device, a Python with the peers, a card.
+
+Nothing here needs the network. What is missing is said once, as the reason of every cell that wanted it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from process import Unavailable
+from settings import REPOSITORY
+
+BINARY = REPOSITORY / "target/release/poq"
+RUNTIMES = {"cuda": "runtime-cuda", "cpu": "runtime"}
+PROBE = """
+import importlib.metadata, json
+found = {}
+for package in ("torch", "transformers", "sentence-transformers", "vllm"):
+    try:
+        found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are looked for."""
+
+    device: str
+    poq: Path | None
+    models: Path
+    python: str
+    wheels: Path | None
+    # Packages out of `wheels`, for programs that this command starts with its own Python.
+    site: Path
+
+
+def install_wheels(place: Place) -> None:
+    """Unpack the wheels of the folder into a place of their own, in front of what is installed."""
+    wheels = sorted(place.wheels.glob("*.whl")) if place.wheels else []
+    # That of ONNX Runtime holds libraries for poq; as a Python package it would stand in the way of the one that exports.
+    wheels = [wheel for wheel in wheels if not wheel.name.startswith("onnxruntime_gpu")]
+    if not wheels:
+        return
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade", "--target"]
+    done = subprocess.run([*command, str(place.site), *map(str, wheels)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Unavailable(f"the wheels in {place.wheels} cannot be installed: {last_line(done.stderr)}")
+    sys.path.insert(0, str(place.site))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place.site), os.environ.get("PYTHONPATH", "")]))
+
+
+def binary(place: Place) -> Path:
+    """The binary that was named; else the one that cargo builds, where there is cargo; else the one that lies in `target`."""
+    if place.poq:
+        if place.poq.exists():
+            return place.poq.resolve()
+        raise Unavailable(f"there is no `{place.poq}`")
+    if shutil.which("cargo"):
+        command = ["cargo", "build", "--release", "--locked"]
+        if subprocess.run(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode == 0:
+            return BINARY
+        raise Unavailable("`cargo build --release --locked` failed")
+    if BINARY.exists():
+        return BINARY
+    raise Unavailable(f"there is neither cargo nor `{BINARY.relative_to(REPOSITORY)}`; --poq names a binary")
+
+
+def runtime(place: Place) -> Path:
+    """The folder with ONNX Runtime for the device; taken out of a wheel of the folder, or a fetched one, where it is missing."""
+    folder = place.models / RUNTIMES[place.device]
+    if (folder / "libonnxruntime.so").exists():
+        return folder
+    command = [sys.executable, "-m", "poq_export", "--runtime-only", "--provider", place.device]
+    command += ["--models-dir", str(place.models)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "export"), os.environ.get("PYTHONPATH", "")])}
+    if place.wheels:
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(place.wheels.resolve())}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Unavailable(f"there is no `{folder}`, and it cannot be made: {last_line(done.stdout + done.stderr)}")
+    return folder
+
+
+def packages(place: Place) -> dict[str, str]:
+    """Versions of the peers' packages, those that are installed for their Python."""
+    try:
+        done = subprocess.run([place.python, "-c", PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError as error:
+        raise Unavailable(f"the Python of the peers cannot be started: {error}") from None
+    if done.returncode != 0:
+        raise Unavailable(f"the Python of the peers does not work: {last_line(done.stderr)}")
+    return json.loads(done.stdout)
+
+
+def last_line(text: str) -> str:
+    """Where programs say what went wrong."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")
