@@ -45,7 +45,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
-    parser.add_argument("--provider", default="cpu", help="whose build of ONNX Runtime: cpu (default), openvino or cuda")
+    parser.add_argument(
+        "--provider", default="cpu",
+        help="whose build of ONNX Runtime, and what models are exported for: cpu (default), openvino or cuda",
+    )
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     return parser.parse_args()
 
@@ -53,16 +56,28 @@ def parse_arguments() -> argparse.Namespace:
 def export_all(models: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
     """Export what is not current; a failure is reported and ends the run, unless it may be skipped."""
     from . import pipeline  # needs packages that `--runtime-only` does without
+    from .providers import ProviderError
+    from .recording import RecordingError
 
     cache = arguments.models_dir / ".cache"
+    provider = arguments.provider
     with step(f"checked {len(models)} models") as details:
-        due = [model for model in models if arguments.force or not pipeline.is_current(model, arguments.models_dir)]
+        due = [
+            model for model in models
+            if arguments.force or not pipeline.is_current(model, arguments.models_dir, provider)
+        ]
         details.append(f"{len(due)} to export")
+    for model in due:
+        try:
+            pipeline.check_machine(model, provider)
+        except (ProviderError, RecordingError) as error:
+            say(f"error: {error}")
+            return 1
     request_wheels(due, cache, wheels)
     for model in due:
         say(model.key)
         try:
-            pipeline.export(model, arguments.models_dir, cache, wheels)
+            pipeline.export(model, arguments.models_dir, cache, wheels, provider)
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:

@@ -129,6 +129,7 @@ class Export:
     logit_tolerance: float
     quantization: str | None = None
     head: str | None = None
+    cuda_precision: str | None = None  # of a decoder's export for the provider cuda, in a directory of its own
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import functools
 import json
 import tempfile
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -502,10 +503,10 @@ class Text(Case):
 class MultipliedOut(CheckpointTensors):
     """Matrices in f32 with the values that their rounded blocks stand for."""
 
-    def values(self, name: str) -> np.ndarray:
+    def pieces(self, name: str, dtype: np.dtype) -> Iterator[np.ndarray]:
         """A vector as it is, a matrix after rounding."""
-        values = super().values(name)
-        return values if values.ndim == 1 else multiplied_out(rounded(values, self.bits(name)))
+        values = np.concatenate(list(super().pieces(name, dtype)))
+        yield values if values.ndim == 1 else multiplied_out(rounded(values, self.bits(name)))
 
     def blocks(self, name: str) -> None:
         """Nothing stays in blocks."""
