@@ -75,7 +75,7 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, prov
         gate = recipe.check(model, out_dir, reference, target)
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
     if recipe.measures_drift(model):
-        with step("measured the 8-bit graph against f32") as details:
+        with step("measured the graphs in fewer bits against f32") as details:
             figures["drift"] = recipe.drift(model, out_dir)
             details += drift.summary(figures["drift"])
     made_for = {"provider": target.provider, "precision": target.precision.name}

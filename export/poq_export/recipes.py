@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint_decoder, decoder_gate, drift, encoder_gate, encoders, gguf_decoder, quantize
+from . import checkpoint_decoder, checkpoint_encoder, decoder_gate, drift, encoder_gate, encoders, gguf_decoder
 from .precision import Precision
 from .registry import Model
 from .target import Target
@@ -20,7 +20,7 @@ class Recipe:
     What `export` returns, if anything, becomes part of the manifest. With `half` it takes a precision as well; `check`
     takes what the model was exported for.
 
-    `drift` measures the 8-bit variant, if the recipe makes one; it refuses nothing.
+    `drift` measures the variants in fewer bits, if the recipe makes any; it refuses nothing.
     """
 
     version: int
@@ -34,13 +34,14 @@ class Recipe:
         return self.export(model, artifacts, out_dir, *([precision] if precision.is_half else []))
 
     def measures_drift(self, model: Model) -> bool:
-        """Whether the model has an 8-bit variant to measure."""
-        return self.drift is not None and quantize.GRAPH in model.files
+        """Whether the model has a variant in fewer bits to measure."""
+        return self.drift is not None and any(variant.GRAPH in model.files for variant in encoders.VARIANTS.values())
 
 
 RECIPES = {
     "gguf_decoder": Recipe(gguf_decoder.VERSION, gguf_decoder.export, decoder_gate.check),
     "checkpoint_decoder": Recipe(checkpoint_decoder.VERSION, checkpoint_decoder.export, decoder_gate.check, half=True),
+    "checkpoint_encoder": Recipe(checkpoint_encoder.VERSION, checkpoint_encoder.export, encoder_gate.check, drift.report),
     "bert_encoder": Recipe(encoders.VERSION, encoders.export, encoder_gate.check, drift.report),
     "copy_onnx": Recipe(encoders.VERSION, encoders.export, encoder_gate.check, drift.report),
     "dequantize_onnx": Recipe(encoders.VERSION, encoders.export, encoder_gate.check, drift.report),
