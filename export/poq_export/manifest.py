@@ -25,7 +25,7 @@ def write(model: Model, out_dir: Path, figures: dict[str, Any], recipe: dict[str
         "schema_version": SCHEMA_VERSION,
         "key": model.key,
         "files": files,
-        "artifacts": {artifact.name: {"sha256": artifact.sha256} for artifact in model.artifact},
+        "artifacts": {artifact.name: artifact.identity() for artifact in model.artifact},
         "recipe": recipe,
         **figures,
         "tools": {"python": platform.python_version(), **_versions()},

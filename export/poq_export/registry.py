@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ except ModuleNotFoundError:  # Python 3.10; pip carries the same parser, so that
     from pip._vendor import tomli as tomllib
 
 SCHEMA_VERSION = 1
+CUDA_PRECISIONS = ("bf16", "f16")
 
 
 class RegistryError(Exception):
@@ -65,6 +67,9 @@ class PackageSource:
 
     parts: list[Part]
 
+    def __str__(self) -> str:
+        return f"package {self.parts[0].package}=={self.parts[0].version}"
+
 
 @dataclasses.dataclass(frozen=True)
 class HubSource:
@@ -74,12 +79,22 @@ class HubSource:
     revision: str
     file: str
 
+    def __str__(self) -> str:
+        return f"hub {self.repo}@{self.revision}/{self.file}"
+
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, whose content cannot change, and not a branch or a tag."""
+        return re.fullmatch("[0-9a-f]{40}", self.revision) is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class PathSource:
     """A file on this machine, relative to the registry."""
 
     path: str
+
+    def __str__(self) -> str:
+        return f"path {self.path}"
 
 
 Source = PackageSource | HubSource | PathSource
@@ -88,11 +103,19 @@ SOURCE_KINDS: dict[str, type] = {"package": PackageSource, "hub": HubSource, "pa
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """Something to fetch, whichever source delivers it, held to one hash."""
+    """Something to fetch, whichever source delivers it, held to one hash.
+
+    Without a sha256 of the registry's own it is held to the one that the hub publishes for the pinned commit.
+    """
 
     name: str
-    sha256: str
+    sha256: str | None
     source: list[Source]
+    bytes: int | None = None  # published size
+
+    def identity(self) -> dict[str, str]:
+        """What tells its content: the hash, or the pinned place where the hub has it."""
+        return {"sha256": self.sha256} if self.sha256 else {"source": str(self.source[0])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +172,7 @@ class Model:
     export: Export
     artifact: list[Artifact]
     licence_note: str | None = None
+    gated: bool = False  # the licence has to be accepted on the hub's page of `upstream`
     parameters: int | None = None
     fixed_length: int | None = None
     decoder: Decoder | None = None
@@ -161,10 +185,10 @@ class Model:
         is not set, so that a new one leaves the exports of models without it as they are.
         """
         entry = _set_fields(dataclasses.asdict(self))
-        for descriptive in ("pool", "role", "name", "upstream", "licence", "licence_note", "parameters"):
+        for descriptive in ("pool", "role", "name", "upstream", "licence", "licence_note", "gated", "parameters"):
             entry.pop(descriptive, None)
-        for artifact in entry["artifact"]:
-            del artifact["source"]
+        entry["export"].pop("cuda_precision", None)  # the export of that precision lies, and is described, elsewhere
+        entry["artifact"] = [{"name": artifact.name} | artifact.identity() for artifact in self.artifact]
         return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
@@ -219,8 +243,8 @@ def models_of_experiment(path: Path) -> list[str]:
 
 def _runtime(entry: dict[str, Any]) -> Runtime:
     others = {name: value for name, value in entry.items() if isinstance(value, dict)}
-    packages = {name: _record(RuntimePackage, value, f"[runtime.{name}]") for name, value in others.items()}
-    return _record(Runtime, entry | packages, "[runtime]")
+    packages = {name: record(RuntimePackage, value, f"[runtime.{name}]") for name, value in others.items()}
+    return record(Runtime, entry | packages, "[runtime]")
 
 
 def _model(entry: dict[str, Any]) -> Model:
@@ -228,11 +252,17 @@ def _model(entry: dict[str, Any]) -> Model:
     entry = dict(entry)
     for name, cls in (("decoder", Decoder), ("scoring", Scoring), ("export", Export)):
         if name in entry:
-            entry[name] = _record(cls, entry[name], f"{where}, [model.{name}]")
+            entry[name] = record(cls, entry[name], f"{where}, [model.{name}]")
     entry["artifact"] = [_artifact(artifact, where) for artifact in entry.get("artifact", [])]
-    model = _record(Model, entry, where)
+    model = record(Model, entry, where)
     if not model.artifact:
         raise RegistryError(f"{where}: no [[model.artifact]]")
+    if not isinstance(model.gated, bool):
+        raise RegistryError(f"{where}: `gated` is {model.gated!r}; it must be true or false")
+    if model.export.cuda_precision not in (None, *CUDA_PRECISIONS):
+        raise RegistryError(
+            f"{where}: `cuda_precision` is `{model.export.cuda_precision}`, not one of {', '.join(CUDA_PRECISIONS)}"
+        )
     return model
 
 
@@ -241,7 +271,16 @@ def _artifact(entry: dict[str, Any], where: str) -> Artifact:
     sources = [_source(source, where) for source in entry.get("source", [])]
     if not sources:
         raise RegistryError(f"{where}: no source")
-    return _record(Artifact, {**entry, "source": sources}, where)
+    artifact = record(Artifact, {"sha256": None, **entry, "source": sources}, where)
+    if artifact.sha256 is None and not all(isinstance(source, HubSource) and source.is_pinned() for source in sources):
+        raise RegistryError(
+            f"{where}: field `sha256` is missing; only hub sources whose `revision` is a commit (40 hex digits) do without"
+        )
+    if artifact.sha256 is None and len(set(sources)) > 1:
+        raise RegistryError(f"{where}: several sources need a `sha256`, or nothing says that they hold the same file")
+    if artifact.bytes is not None and (not isinstance(artifact.bytes, int) or artifact.bytes < 1):
+        raise RegistryError(f"{where}: `bytes` is {artifact.bytes!r}; it must be the size of the file, at least 1")
+    return artifact
 
 
 def _source(entry: dict[str, Any], where: str) -> Source:
@@ -250,11 +289,11 @@ def _source(entry: dict[str, Any], where: str) -> Source:
     if kind not in SOURCE_KINDS:
         raise RegistryError(f"{where}: source kind `{kind}` is not one of {', '.join(SOURCE_KINDS)}")
     if kind == "package":
-        entry["parts"] = [_record(Part, part, f"{where}, part") for part in entry.get("parts", [])]
-    return _record(SOURCE_KINDS[kind], entry, f"{where}, source")
+        entry["parts"] = [record(Part, part, f"{where}, part") for part in entry.get("parts", [])]
+    return record(SOURCE_KINDS[kind], entry, f"{where}, source")
 
 
-def _record(cls: type, entry: dict[str, Any], where: str) -> Any:
+def record(cls: type, entry: dict[str, Any], where: str) -> Any:
     """Build a dataclass from a table, naming the first field that is unknown or missing."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if unknown := [name for name in entry if name not in fields]:

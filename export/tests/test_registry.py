@@ -91,6 +91,56 @@ class Load(unittest.TestCase):
             load(TEXT.replace("schema_version = 1", "schema_version = 2"))
 
 
+COMMIT = "96df5e686bee6baa90b8bee7c28b81fa3fa6223d"
+HASHED = '''sha256 = "00"
+[[model.artifact.source]]
+kind = "path"
+path = "model.onnx"
+'''
+
+
+def hub_source(revision: str = COMMIT) -> str:
+    """A source of the hub."""
+    return f'[[model.artifact.source]]\nkind = "hub"\nrepo = "maker/toy"\nrevision = "{revision}"\nfile = "model.onnx"\n'
+
+
+class HubArtifacts(unittest.TestCase):
+    def test_a_file_of_a_commit_needs_no_hash_of_its_own(self) -> None:
+        (model,) = load(TEXT.replace(HASHED, "bytes = 7\n" + hub_source()).replace("licence =", "gated = true\nlicence =")).models
+        self.assertTrue(model.gated)
+        self.assertEqual((model.artifact[0].sha256, model.artifact[0].bytes), (None, 7))
+        self.assertEqual(model.artifact[0].identity(), {"source": f"hub maker/toy@{COMMIT}/model.onnx"})
+
+    def test_any_other_file_does(self) -> None:
+        for artifact in (
+            HASHED.replace('sha256 = "00"\n', ""),
+            hub_source("main"),
+            hub_source(COMMIT[:39]),
+            hub_source() + HASHED.replace('sha256 = "00"\n', ""),
+        ):
+            with self.subTest(artifact), self.assertRaisesRegex(RegistryError, "`sha256` is missing; only hub"):
+                load(TEXT.replace(HASHED, artifact))
+        self.assertEqual(load(TEXT.replace(HASHED, 'sha256 = "00"\n' + hub_source("main"))).models[0].artifact[0].sha256, "00")
+        with self.assertRaisesRegex(RegistryError, "artifact `model.onnx`: several sources"):
+            load(TEXT.replace(HASHED, hub_source() + hub_source(COMMIT[::-1])))
+
+    def test_values_that_mean_nothing_are_refused(self) -> None:
+        for line, bad, named in (
+            ('sha256 = "00"', 'sha256 = "00"\nbytes = 0', "`bytes` is 0"),
+            ("licence =", 'gated = "yes"\nlicence =', "`gated` is 'yes'"),
+            ("logit_tolerance = 0.1", 'logit_tolerance = 0.1\ncuda_precision = "bf32"', "`cuda_precision` is `bf32`"),
+        ):
+            with self.subTest(named), self.assertRaisesRegex(RegistryError, named):
+                load(TEXT.replace(line, bad, 1))
+
+    def test_the_export_is_another_one_with_another_commit(self) -> None:
+        (model,) = load(TEXT.replace(HASHED, hub_source())).models
+        (other,) = load(TEXT.replace(HASHED, hub_source(COMMIT[::-1]))).models
+        (sized,) = load(TEXT.replace(HASHED, "bytes = 7\n" + hub_source())).models
+        self.assertNotEqual(model.export_hash(), other.export_hash())
+        self.assertEqual(model.export_hash(), sized.export_hash())
+
+
 class RuntimePackages(unittest.TestCase):
     def test_every_provider_has_a_package_of_its_own(self) -> None:
         runtime = load(TEXT).runtime
@@ -103,10 +153,12 @@ class RuntimePackages(unittest.TestCase):
 class ExportHash(unittest.TestCase):
     def test_it_changes_with_what_is_exported_and_with_nothing_else(self) -> None:
         (model,) = load(TEXT).models
-        for field, value in (("name", "other"), ("pool", "bench"), ("licence_note", "seen"), ("parameters", 7)):
+        for field, value in (("name", "other"), ("pool", "bench"), ("licence_note", "seen"), ("parameters", 7), ("gated", True)):
             self.assertEqual(dataclasses.replace(model, **{field: value}).export_hash(), model.export_hash(), field)
         for field, value in (("max_length", 9), ("fixed_length", 8), ("files", ["model.onnx", "model.int8.onnx"])):
             self.assertNotEqual(dataclasses.replace(model, **{field: value}).export_hash(), model.export_hash(), field)
+        half = dataclasses.replace(model, export=dataclasses.replace(model.export, cuda_precision="bf16"))
+        self.assertEqual(half.export_hash(), model.export_hash())
         drawn = dataclasses.replace(model, export=dataclasses.replace(model.export, head="untrained"))
         self.assertNotEqual(drawn.export_hash(), model.export_hash())
 
