@@ -102,4 +102,5 @@ def tokenizer_config(kind: str | None) -> str:
         return json.dumps(config | {"unk_token": UNKNOWN, "pad_token": UNKNOWN, "eos_token": END})
     padding, start, separator, unknown = ENCODER_SPECIALS[kind]
     names = {"pad_token": padding, "cls_token": start, "sep_token": separator, "unk_token": unknown}
-    return json.dumps(config | names | {"padding_side": "right"})
+    inputs = ["input_ids", *(["token_type_ids"] if kind == "bert" else []), "attention_mask"]
+    return json.dumps(config | names | {"padding_side": "right", "model_input_names": inputs})
