@@ -39,23 +39,22 @@ class Place:
     models: Path
     python: str
     wheels: Path | None
-    # Packages out of `wheels`, for programs that this command starts with its own Python.
-    site: Path
 
 
-def install_wheels(place: Place) -> None:
-    """Unpack the wheels of the folder into a place of their own, in front of what is installed."""
-    wheels = sorted(place.wheels.glob("*.whl")) if place.wheels else []
-    # That of ONNX Runtime holds libraries for poq; as a Python package it would stand in the way of the one that exports.
-    wheels = [wheel for wheel in wheels if not wheel.name.startswith("onnxruntime_gpu")]
-    if not wheels:
-        return
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade", "--target"]
-    done = subprocess.run([*command, str(place.site), *map(str, wheels)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Unavailable(f"the wheels in {place.wheels} cannot be installed: {last_line(done.stderr)}")
-    sys.path.insert(0, str(place.site))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place.site), os.environ.get("PYTHONPATH", "")]))
+def install_wheels(wheels: Path, site: Path) -> list[str]:
+    """Unpack the wheels of a folder into a place of their own, in front of what is installed; returns what went wrong."""
+    failures = []
+    for wheel in sorted(wheels.glob("*.whl")):
+        # That of ONNX Runtime holds libraries for poq; as a package it would stand in the way of the one that exports.
+        if wheel.name.startswith("onnxruntime"):
+            continue
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade", "--target"]
+        done = subprocess.run([*command, str(site), str(wheel)], capture_output=True, text=True)
+        if done.returncode != 0:
+            failures.append(f"{wheel.name} cannot be installed: {last_line(done.stderr)}")
+    sys.path.insert(0, str(site))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    return failures
 
 
 def binary(place: Place) -> Path:

@@ -11,7 +11,7 @@ from rows import table
 
 from . import rates
 from .card import Card
-from .plan import BUSY, COPY, GENERATE, PEERS, PIPELINE, POQ, SUBJECTS, VLLM, WEIGHTS, Subject
+from .plan import BUSY, COPY, GENERATE, PEERS, PIPELINE, POQ, SUBJECTS, VLLM, WEIGHTS, Subject, cells
 from .rates import measured, why
 from .store import Store, is_out_of_memory
 
@@ -42,7 +42,10 @@ def sections(store: Store, batch_sizes: tuple[int, ...], card: Card | None, fact
     head += " is kept fair is said in benches/gpu/README.md."
     if facts["scale"] == "tiny":
         head += "\n\n**A dry run on the CPU with tiny models: its figures say nothing, except that every step works.**"
-    parts = [head, "## Machine\n\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items() if name != "command")]
+    machine = [f"- {name}: {value}" for name, value in facts.items() if name != "command"]
+    if commits := sorted({f"{record['commit']} ({record['date']})" for record in store.records.values() if "commit" in record}):
+        machine.append(f"- cells measured at: {', '.join(commits)}")
+    parts = [head, "## Machine\n\n" + "\n".join(machine)]
     parts += ["## Targets on one H200\n\n" + target_table(store, batch_sizes, card)]
     for subject in SUBJECTS.values():
         if text := model_table(store, batch_sizes, subject, card):
@@ -50,6 +53,9 @@ def sections(store: Store, batch_sizes: tuple[int, ...], card: Card | None, fact
     if busy := busy_table(store, batch_sizes):
         parts.append(busy)
     missing = [f"- `{name}`: {record['missing']}" for name, record in sorted(store.records.items()) if "missing" in record]
+    untried = [cell.name for cell in cells(batch_sizes) if cell.name not in store.records]
+    if untried:
+        missing.append(f"- {len(untried)} cells were not tried yet, `{untried[0]}` the first of them")
     if missing:
         parts.append("## Not measured\n\n" + "\n".join(missing))
     return parts
@@ -90,8 +96,15 @@ def model_table(store: Store, batch_sizes: tuple[int, ...], subject: Subject, ca
     precision = next((record["precision"] for record in found.values() if record and "precision" in record), subject.precision)
     text = f"## `{subject.key}`, {precision}\n\n" + table(columns, lines)
     if subject.stage == GENERATE and (read := rates.decoding(store, subject, card)):
-        text += f"\n\nDecoding one row reads {read[0]:.0f} GB/s, {read[1]:.0%} of {read[2]}."
+        text += f"\n\n{prompt_lengths(found)}Decoding one row reads {read[0]:.0f} GB/s, {read[1]:.0%} of {read[2]}."
     return text
+
+
+def prompt_lengths(found: dict[tuple[int, str], dict[str, Any] | None]) -> str:
+    """Tokens of the prompts, where poq has told."""
+    told = [record for record in found.values() if record and "prompt_tokens" in record]
+    count = sum(record["prompts"] for record in told)
+    return f"Prompts have {sum(record['prompt_tokens'] for record in told) / count:.0f} tokens on average. " if count else ""
 
 
 def rate(record: dict[str, Any] | None) -> str:
