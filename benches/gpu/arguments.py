@@ -42,12 +42,24 @@ def parse_arguments() -> argparse.Namespace:
         prog="just bench-gpu", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", nargs="+", default=[], metavar="PATTERN", help="cells by name or a part of it: generate/*/b1/poq, llama_3_2_3b, vllm")
+    add(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="cells by name or a part of it: generate/*/b1/poq, llama_3_2_3b, vllm",
+    )
     add("--batch-sizes", nargs="+", type=int, metavar="N", help="instead of 1 8 32 128 256")
     add("--new-tokens", type=int, metavar="N", help="of every answer (default: 128)")
     add("--repeats", type=int, metavar="N", help="timed passes; the median counts (default: 3)")
     add("--minutes", type=float, metavar="N", help="begin no cell after so many; the same command goes on later")
-    add("--cell-timeout", type=float, default=480, metavar="S", help="seconds until a tool is given up (default: %(default)s)")
+    add(
+        "--cell-timeout",
+        type=float,
+        default=480,
+        metavar="S",
+        help="seconds until a tool is given up (default: %(default)s)",
+    )
     add("--again", action="store_true", help="measure what is measured already")
     add("--dry-run", action="store_true", help="every step on the CPU, with tiny models; needs no card")
     add("--commit-table", action="store_true", help="write benches/RESULTS-gpu.md instead of the page beside gpu.json")
@@ -58,5 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, default=REPOSITORY / "results/bench", help="where gpu.json goes (default: results/bench)")
     arguments = parser.parse_args()
     if arguments.commit_table and (arguments.dry_run or arguments.batch_sizes or arguments.new_tokens):
-        parser.error("--commit-table is for a whole measurement on a card: neither --dry-run, --batch-sizes nor --new-tokens")
+        parser.error(
+            "--commit-table is for a whole measurement on a card: neither --dry-run, --batch-sizes nor --new-tokens"
+        )
     return arguments

@@ -53,7 +53,9 @@ def find() -> Card | str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     parts = [part.strip() for part in done.stdout.strip().split(",")]
     if done.returncode != 0 or len(parts) != 3:
-        return f"nvidia-smi names no card: {' '.join((done.stderr or done.stdout).split()) or f'exit code {done.returncode}'}"
+        return (
+            f"nvidia-smi names no card: {' '.join((done.stderr or done.stdout).split()) or f'exit code {done.returncode}'}"
+        )
     return Card(parts[0], parts[1], int(float(parts[2])))
 
 
@@ -72,9 +74,7 @@ class Watch:
         self.thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.process.kill()
         self.process.wait()
         self.thread.join()

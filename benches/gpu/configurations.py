@@ -1,9 +1,8 @@
-"""The published configurations, the same architectures in a size for a dry run, and how many bytes a decoder reads per token."""
+"""The published configurations, the same in a size for a dry run, and how many bytes a decoder reads per token."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from process import Unavailable

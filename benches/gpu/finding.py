@@ -58,7 +58,7 @@ def install_wheels(wheels: Path, site: Path) -> list[str]:
 
 
 def binary(place: Place) -> Path:
-    """The binary that was named; else the one that cargo builds, where there is cargo; else the one that lies in `target`."""
+    """The binary that was named; else what cargo builds, where there is cargo; else the one that lies in `target`."""
     if place.poq:
         if place.poq.exists():
             return place.poq.resolve()
@@ -74,13 +74,15 @@ def binary(place: Place) -> Path:
 
 
 def runtime(place: Place) -> Path:
-    """The folder with ONNX Runtime for the device; taken out of a wheel of the folder, or a fetched one, where it is missing."""
+    """The folder with ONNX Runtime for the device; where it is missing, it is taken out of the wheel."""
     folder = place.models / RUNTIMES[place.device]
     if (folder / "libonnxruntime.so").exists():
         return folder
     command = [sys.executable, "-m", "poq_export", "--runtime-only", "--provider", place.device]
     command += ["--models-dir", str(place.models)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "export"), os.environ.get("PYTHONPATH", "")])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "export"), os.environ.get("PYTHONPATH", "")])
+    }
     if place.wheels:
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(place.wheels.resolve())}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The models that are measured: random weights in the published sizes, made on this machine, and a registry that lists them."""
+"""The models that are measured: random weights in the published sizes, made here, and a registry that lists them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class Made:
         checkpoint.mkdir(parents=True)
         (checkpoint / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
         command = [sys.executable, "-m", "poq_export.random_decoder", str(checkpoint / "config.json"), str(folder)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "export"), os.environ.get("PYTHONPATH", "")])}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "export"), os.environ.get("PYTHONPATH", "")])
+        }
         done = subprocess.run(
             [*command, "--precision", self.precision(subject), "--positions", str(subject.max_length)],
             env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -129,9 +131,14 @@ class Made:
         text = "schema_version = 1\n"
         for subject in SUBJECTS.values():
             decoder = subject.stage == GENERATE
-            text += f"\n[[model]]\nkey = {json.dumps(subject.key)}\npool = \"paper\"\n"
+            text += f'\n[[model]]\nkey = {json.dumps(subject.key)}\npool = "paper"\n'
             fields = {"role": "inference" if decoder else "evaluator", "architecture": subject.architecture}
-            fields |= {"precision": "f32", "name": f"{subject.key} with random weights", "upstream": "none", "licence": "none"}
+            fields |= {
+                "precision": "f32",
+                "name": f"{subject.key} with random weights",
+                "upstream": "none",
+                "licence": "none",
+            }
             fields |= {"max_length": subject.max_length, "files": self.files(subject)}
             text += lines(fields)
             if decoder:

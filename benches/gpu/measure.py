@@ -63,7 +63,14 @@ class Bench:
     def _generate(self, cell: Cell, subject: Subject, prompts: Prompts) -> dict[str, Any]:
         """poq's row, and what one decode step read of the card's memory."""
         row = have(self.poq).generate(subject, prompts, cell.batch_size, self.repeats)
-        kept = ("latency_ms_p50", "first_token_ms_p50", "prompt_tokens", "prompt_tokens_read", "decoded_together", "slot_use")
+        kept = (
+            "latency_ms_p50",
+            "first_token_ms_p50",
+            "prompt_tokens",
+            "prompt_tokens_read",
+            "decoded_together",
+            "slot_use",
+        )
         kept += ("kv_cache_mb", "peak_memory_mb", "peak_device_memory_mb", "near_ties")
         found = figures([row["seconds"]], row["tokens"], "tokens/s") | {name: row[name] for name in kept if name in row}
         found |= {"prompts": len(prompts), "repeats": row["repeats"], "tool_version": have(self.poq).version}
@@ -72,7 +79,10 @@ class Bench:
             config = configurations.read(subject.key, self.scale.name == "tiny")
             read = configurations.read_bytes_per_token(config, have(self.made).precision(subject), context)
             decoding = (row["latency_ms_p50"] - row["first_token_ms_p50"]) / 1000
-            found |= {"bytes_per_token": read, "decode_tokens_per_s": (self.new_tokens - 1) / decoding if decoding > 0 else None}
+            found |= {
+                "bytes_per_token": read,
+                "decode_tokens_per_s": (self.new_tokens - 1) / decoding if decoding > 0 else None,
+            }
         return found
 
     def _rival(self, cell: Cell, checkpoint: Path, inputs: Any, precision: str) -> dict[str, Any]:

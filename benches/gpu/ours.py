@@ -1,4 +1,4 @@
-"""poq, through its own command line: `poq bench` for LLMs, `poq score` for evaluators, `poq generate` where the card is watched.
+"""poq, by its own command line: `poq bench` for LLMs, `poq score` for evaluators, `poq generate` while the card is watched.
 
 LLMs are loaded once per cell, warmed up, and timed from texts to answers; an evaluator's clock runs from tokenising to
 stored scores, in a fresh process for every pass.
@@ -10,7 +10,6 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,7 @@ class Poq:
         """A command of poq; returns its stdout. Raises Unavailable with what it said."""
         command = [str(self.binary), "--models", str(self.made.models), "--results", str(self.runs), *arguments]
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=self.timeout
-            )
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=self.timeout)
         except OSError as error:
             raise Unavailable(f"poq cannot be started: {error}") from None
         except subprocess.TimeoutExpired:

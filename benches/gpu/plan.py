@@ -41,7 +41,9 @@ SUBJECTS = {
         Subject(TARGET_LLM, GENERATE, "bf16"),
         Subject("ce_minilm", SCORE, "f16", "cross_encoder", 512, (("head", "logit"), *LOGITS)),
         Subject("sts_stsb", SCORE, "f16", "bi_encoder", 128, VECTORS),
-        Subject("ce_deberta", SCORE, "f16", "cross_encoder", 512, (*NLI, ("labels", ["contradiction", "entailment", "neutral"]))),
+        Subject(
+            "ce_deberta", SCORE, "f16", "cross_encoder", 512, (*NLI, ("labels", ["contradiction", "entailment", "neutral"]))
+        ),
         *(Subject(key, GENERATE, "bf16") for key in ("tinyllama_1_1b", "qwen2_1_5b", "gemma_2_2b_it", "phi3_mini_4k")),
     )
 }

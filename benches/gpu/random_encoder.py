@@ -78,7 +78,9 @@ def write(config: dict[str, Any], classify: bool, max_length: int, folder: Path)
     tokenizer = encoder_tokenizer(config["model_type"], config["vocab_size"])
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     documents: dict[str, Any] = {"config.json": config}
-    documents["tokenizer_config.json"] = json.loads(tokenizer_config(config["model_type"])) | {"model_max_length": max_length}
+    documents["tokenizer_config.json"] = json.loads(tokenizer_config(config["model_type"])) | {
+        "model_max_length": max_length
+    }
     if not classify:
         pooling = {"word_embedding_dimension": config["hidden_size"], "pooling_mode_mean_tokens": True}
         documents["modules.json"] = MODULES

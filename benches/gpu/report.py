@@ -15,10 +15,19 @@ from .plan import BUSY, COPY, GENERATE, PEERS, PIPELINE, POQ, SUBJECTS, VLLM, WE
 from .rates import measured, why
 from .store import Store, is_out_of_memory
 
+HEAD = """# poq and the Python tools on {card}
+
+Written by `{command}`. {weights}
+
+Every figure is a median of repeated passes after a warm-up; each tool has the card to itself. A ratio above 1 means that poq
+is ahead. How the comparison is kept fair is said in benches/gpu/README.md.
+"""
 NAMES = {PIPELINE: "transformers' pipeline", VLLM: "vLLM"}
 
 
-def write(store: Store, batch_sizes: tuple[int, ...], card: Card | None, facts: dict[str, str], out: Path, page: Path) -> None:
+def write(
+    store: Store, batch_sizes: tuple[int, ...], card: Card | None, facts: dict[str, str], out: Path, page: Path
+) -> None:
     """Both files; each replaces the one before in one step."""
     rows = [*rates.comparisons(store, batch_sizes), *rates.targets(store, batch_sizes, card)]
     noted = {"card": facts["card"], "poq": facts["poq"], "date": facts["date"]}
@@ -37,14 +46,13 @@ def replace(path: Path, text: str) -> None:
 
 def sections(store: Store, batch_sizes: tuple[int, ...], card: Card | None, facts: dict[str, str]) -> list[str]:
     """The page."""
-    head = f"# poq and the Python tools on {facts['card']}\n\nWritten by `{facts['command']}`. {WEIGHTS}\n\nEvery figure is a median of repeated passes"
-    head += " after a warm-up; each tool has the card to itself. A ratio above 1 means that poq is ahead. How the comparison"
-    head += " is kept fair is said in benches/gpu/README.md."
+    head = HEAD.format(weights=WEIGHTS, **facts)
     if facts["scale"] == "tiny":
-        head += "\n\n**A dry run on the CPU with tiny models: its figures say nothing, except that every step works.**"
+        head += "\n**A dry run on the CPU with tiny models: its figures say nothing, except that every step works.**"
     machine = [f"- {name}: {value}" for name, value in facts.items() if name != "command"]
-    if commits := sorted({f"{record['commit']} ({record['date']})" for record in store.records.values() if "commit" in record}):
-        machine.append(f"- cells measured at: {', '.join(commits)}")
+    commits = {f"{record['commit']} ({record['date']})" for record in store.records.values() if "commit" in record}
+    if commits:
+        machine.append(f"- cells measured at: {', '.join(sorted(commits))}")
     parts = [head, "## Machine\n\n" + "\n".join(machine)]
     parts += ["## Targets on one H200\n\n" + target_table(store, batch_sizes, card)]
     for subject in SUBJECTS.values():
@@ -93,7 +101,9 @@ def model_table(store: Store, batch_sizes: tuple[int, ...], subject: Subject, ca
         columns += [NAMES.get(tool, tool.replace("_", "-")), "ratio"]
     if subject.stage == GENERATE:
         columns += ["first token, ms", "latency, ms", "decoded together"]
-    precision = next((record["precision"] for record in found.values() if record and "precision" in record), subject.precision)
+    precision = next(
+        (record["precision"] for record in found.values() if record and "precision" in record), subject.precision
+    )
     text = f"## `{subject.key}`, {precision}\n\n" + table(columns, lines)
     if subject.stage == GENERATE and (read := rates.decoding(store, subject, card)):
         text += f"\n\n{prompt_lengths(found)}Decoding one row reads {read[0]:.0f} GB/s, {read[1]:.0%} of {read[2]}."
@@ -134,5 +144,12 @@ def busy_table(store: Store, batch_sizes: tuple[int, ...]) -> str | None:
     text = f"A copy by torch moves {copied['gb_per_s']:.0f} GB/s, read and written.\n\n" if copied else ""
     if not lines:
         return f"## The card\n\n{text}" if copied else None
-    columns = ["command", "model", "busy while inferring", "busy during the command", "command, s", "most device memory, MiB"]
+    columns = [
+        "command",
+        "model",
+        "busy while inferring",
+        "busy during the command",
+        "command, s",
+        "most device memory, MiB",
+    ]
     return f"## The card\n\n{text}Sampled by nvidia-smi ten times a second.\n\n" + table(columns, lines)

@@ -75,7 +75,9 @@ class Rivals:
         return worker
 
 
-def options(cell: Cell, checkpoint: Path | None, precision: str, batch_sizes: tuple[int, ...], length: int) -> dict[str, Any]:
+def options(
+    cell: Cell, checkpoint: Path | None, precision: str, batch_sizes: tuple[int, ...], length: int
+) -> dict[str, Any]:
     """What a worker is told: `checkpoint` is its model's folder, `length` the most tokens of a row."""
     if cell.stage == COPY:
         return {}
@@ -91,7 +93,9 @@ def wrong_lengths(found: Pass, prompts: Prompts) -> str | None:
     """How many answers are not as long as they have to be; None where all are."""
     wrong = sum(answer["tokens"] != prompts.new_tokens for answer in found.answers)
     if wrong or len(found.answers) != len(prompts):
-        return f"{wrong} of {len(found.answers)} answers do not have {prompts.new_tokens} tokens; {len(prompts)} were asked for"
+        return (
+            f"{wrong} of {len(found.answers)} answers do not have {prompts.new_tokens} tokens; {len(prompts)} were asked for"
+        )
     return None
 
 

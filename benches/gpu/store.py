@@ -1,4 +1,4 @@
-"""What was measured, cell by cell: a line is appended as soon as a cell is done, so that an end at any moment loses one cell."""
+"""What was measured, a line per cell, written as soon as it is done: an end at any moment loses one cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_out_of_memory(reason: str) -> bool:
 
 
 class Store:
-    """`cells.jsonl`: records of this and earlier commands. Records of other conditions (card, sizes, device) are kept unread."""
+    """`cells.jsonl`: records of this and earlier commands; those of another card or size are kept unread."""
 
     def __init__(self, path: Path, conditions: dict[str, Any]) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Tokenizers, prompts and pairs: made from the shipped corpus, so that nothing has to be fetched, and the same for every tool.
+"""Tokenizers, prompts and pairs, made from the shipped corpus: nothing has to be fetched, and every tool gets the same.
 
 Tokenizers know whole words. Those of the published models cut rare words into pieces; what that changes is the number of
 tokens, which is the same for every tool here and stands in the results.
@@ -30,7 +30,10 @@ SHIFT = 2
 @cache
 def words(lower: bool) -> tuple[str, ...]:
     """Every word and punctuation mark of the shipped corpus and of the instruction."""
-    texts = [QA_PROMPT, *((DATASETS / name).read_text(encoding="utf-8") for name in ("quick/squad.json", "quick/news.jsonl"))]
+    texts = [
+        QA_PROMPT,
+        *((DATASETS / name).read_text(encoding="utf-8") for name in ("quick/squad.json", "quick/news.jsonl")),
+    ]
     split = pre_tokenizers.Whitespace()
     found = {piece for text in texts for piece, _ in split.pre_tokenize_str(text.lower() if lower else text)}
     return tuple(sorted(found))

@@ -15,6 +15,7 @@ from process import Worker, stop
 from settings import PEERS, Peer
 from talk import say
 
+
 def cpu_seconds(worker: Worker) -> float:
     """CPU time of all its threads so far."""
     try:

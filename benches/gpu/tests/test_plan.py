@@ -7,8 +7,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from gpu import configurations, plan, rates, report
+from gpu import configurations, plan, report
 from gpu.card import Card
+from gpu.made import Made
 from gpu.plan import BUSY, GENERATE, PIPELINE, POQ, SCORE, SENTENCE_TRANSFORMERS, VLLM, Cell, cells
 from gpu.store import Store
 from gpu.texts import decoder_tokenizer, encoder_tokenizer, make_pairs, make_prompts
@@ -99,7 +100,15 @@ class Written(Case):
     def test_targets_and_ratios(self) -> None:
         store = self.store()
         self.assertIn("cells were not tried yet", self.rows(store) and self.page)
-        ours = figures(300.0, latency_ms_p50=400.0, decode_tokens_per_s=480.0, bytes_per_token=6.5e9, first_token_ms_p50=10.0, prompts=8, prompt_tokens=960)
+        ours = figures(
+            300.0,
+            latency_ms_p50=400.0,
+            decode_tokens_per_s=480.0,
+            bytes_per_token=6.5e9,
+            first_token_ms_p50=10.0,
+            prompts=8,
+            prompt_tokens=960,
+        )
         store.add(Cell(GENERATE, LLM, 1, POQ), **ours)
         store.add(Cell(GENERATE, LLM, 1, PIPELINE), **figures(40.0, latency_ms_p50=3200.0))
         store.add(Cell(GENERATE, LLM, 256, POQ), **figures(12000.0))
@@ -110,7 +119,9 @@ class Written(Case):
         store.add(Cell(SCORE, "ce_minilm", 256, SENTENCE_TRANSFORMERS), **figures(200.0))
         store.add(Cell(BUSY, LLM, 256, POQ), busy_share=0.95, command_busy_share=0.5, command_seconds=30.0)
         rows = self.rows(store)
-        reached = {name: rows[f"target_{name}"]["ours"] for name in ("latency_of_pipeline", "tokens_vs_pipeline", "tokens_vs_vllm")}
+        reached = {
+            name: rows[f"target_{name}"]["ours"] for name in ("latency_of_pipeline", "tokens_vs_pipeline", "tokens_vs_vllm")
+        }
         self.assertEqual(reached, {"latency_of_pipeline": 0.125, "tokens_vs_pipeline": 300.0, "tokens_vs_vllm": 0.6})
         self.assertEqual(rows["target_latency_of_pipeline"]["ratio"], 4.0)
         self.assertLess(rows["target_tokens_vs_vllm"]["ratio"], 1)
@@ -124,7 +135,9 @@ class Written(Case):
         lost = rows[f"generate_{LLM}_b256_vs_transformers"]
         self.assertEqual((lost["ours"], lost["ratio"], lost["missing"]), (12000.0, None, {"peer": "CUDA out of memory"}))
         self.assertIn(plan.WEIGHTS, self.page)
-        self.assertIn("Prompts have 120 tokens on average. Decoding one row reads 3120 GB/s, 65% of nominal 4800 GB/s.", self.page)
+        self.assertIn(
+            "Prompts have 120 tokens on average. Decoding one row reads 3120 GB/s, 65% of nominal 4800 GB/s.", self.page
+        )
         self.assertIn("out of memory", self.page)
         self.assertIn("NVIDIA H200", self.page.splitlines()[0])
 
@@ -134,7 +147,7 @@ class Written(Case):
         self.assertTrue(all(row["ours"] is None and row["missing"] for row in rows.values()))
 
 
-class Made(unittest.TestCase):
+class Inputs(unittest.TestCase):
     def test_texts_are_as_many_as_were_asked_for_and_differ(self) -> None:
         prompts = make_prompts(plan.FULL.busy_prompts, 4)
         self.assertEqual(len(set(prompts.texts)), plan.FULL.busy_prompts)
@@ -147,11 +160,33 @@ class Made(unittest.TestCase):
         ids = tokenizer.encode(make_prompts(1, 4).texts[0], add_special_tokens=False).ids
         self.assertEqual((tokenizer.get_vocab_size(), ids.count(0)), (32000, 0))
         self.assertGreater(len(ids), 100)
-        for kind, tokens in (("bert", ["[CLS]", "the", "[SEP]", "sea", "[SEP]"]), ("roberta", ["<s>", "the", "</s>", "</s>", "sea", "</s>"])):
+        for kind, tokens in (
+            ("bert", ["[CLS]", "the", "[SEP]", "sea", "[SEP]"]),
+            ("roberta", ["<s>", "the", "</s>", "</s>", "sea", "</s>"]),
+        ):
             made = encoder_tokenizer(kind, 30522)
             self.assertEqual(made.encode("The", "sea").tokens, tokens)
             self.assertEqual(made.get_vocab_size(), 30522)
         self.assertEqual(encoder_tokenizer("roberta", 30522).token_to_id("<pad>"), 1)
+
+    def test_models_for_a_card_lie_where_poq_looks_for_them(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            runtime = Path(scratch) / "runtime-cuda"
+            runtime.mkdir()
+            made = Made(Path(scratch) / "made", "cuda", True, runtime)
+            checkpoints = {key: made.prepare(plan.SUBJECTS[key]) for key in (LLM, "sts_stsb")}
+            manifests = {name: made.models / name / "manifest.json" for name in (f"{LLM}-bf16", "sts_stsb")}
+            listed = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in manifests.items()}
+            self.assertEqual(listed[f"{LLM}-bf16"]["key"], LLM)
+            self.assertIn("model.onnx.data", listed[f"{LLM}-bf16"]["files"])
+            self.assertIn("model.f16.onnx", listed["sts_stsb"]["files"])
+            self.assertTrue((made.models / "runtime-cuda").is_dir())
+            registry = (made.models / "registry.toml").read_text(encoding="utf-8")
+            self.assertEqual(registry.count('cuda_precision = "bf16"'), 5)
+            self.assertEqual(registry.count('"model.f16.onnx"'), 3)
+            before = [path.stat().st_mtime_ns for path in manifests.values()]
+            self.assertEqual({key: made.prepare(plan.SUBJECTS[key]) for key in checkpoints}, checkpoints)
+            self.assertEqual([path.stat().st_mtime_ns for path in manifests.values()], before)
 
     def test_bytes_of_a_decode_step(self) -> None:
         config = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
