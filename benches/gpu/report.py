@@ -54,7 +54,7 @@ def sections(store: Store, batch_sizes: tuple[int, ...], card: Card | None, fact
     if commits:
         machine.append(f"- cells measured at: {', '.join(sorted(commits))}")
     parts = [head, "## Machine\n\n" + "\n".join(machine)]
-    parts += ["## Targets on one H200\n\n" + target_table(store, batch_sizes, card)]
+    parts += ["## Targets on one H200\n\n" + target_table(store, batch_sizes, card, judged=facts["scale"] == "full")]
     for subject in SUBJECTS.values():
         if text := model_table(store, batch_sizes, subject, card):
             parts.append(text)
@@ -69,11 +69,12 @@ def sections(store: Store, batch_sizes: tuple[int, ...], card: Card | None, fact
     return parts
 
 
-def target_table(store: Store, batch_sizes: tuple[int, ...], card: Card | None) -> str:
+def target_table(store: Store, batch_sizes: tuple[int, ...], card: Card | None, judged: bool) -> str:
     """What is wanted, what was reached."""
     lines = []
     for row in rates.targets(store, batch_sizes, card):
         met = "not measured" if row["ratio"] is None else "yes" if row["ratio"] >= 1 else "no"
+        met = met if judged else "a dry run does not tell"
         reached = "–" if row["ours"] is None else f"{row['ours']:.2f}"
         lines.append([f"`{row['name'].removeprefix('target_')}`", row["of"], f"{row['unit']} {row['peer']}", reached, met])
     return table(["target", "of", "wanted", "reached", "met"], lines)
