@@ -14,6 +14,7 @@ ABOUT = """`just bench-gpu`: poq on a GPU against transformers, vLLM and sentenc
 Nothing is fetched. It looks for
   - poq: the binary of --poq; else what `cargo build --release --locked` makes, where there is cargo; else target/release/poq
   - ONNX Runtime with CUDA: models/runtime-cuda; else it is taken out of the wheel of onnxruntime-gpu in --wheels
+  - CUDA's libraries: where the system has them, else beside torch in the Python of --python
   - Python packages of the export and the peers: those of this Python and, in front of them, the wheels in --wheels
   - torch and transformers, vLLM, sentence-transformers: in the Python of --python; a tool that is not installed there is
     left out, and the table says so

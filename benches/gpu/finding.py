@@ -19,14 +19,17 @@ from settings import REPOSITORY
 BINARY = REPOSITORY / "target/release/poq"
 RUNTIMES = {"cuda": "runtime-cuda", "cpu": "runtime"}
 PROBE = """
-import importlib.metadata, json
+import importlib.metadata, importlib.util, json, pathlib
 found = {}
 for package in ("torch", "transformers", "sentence-transformers", "vllm"):
     try:
         found[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         pass
-print(json.dumps(found))
+spec = importlib.util.find_spec("nvidia")
+places = list(spec.submodule_search_locations) if spec else []
+folders = {str(library.parent) for place in places for library in pathlib.Path(place).glob("*/lib/lib*.so*")}
+print(json.dumps({"packages": found, "libraries": sorted(folders)}))
 """
 
 
@@ -91,15 +94,23 @@ def runtime(place: Place) -> Path:
     return folder
 
 
-def packages(place: Place) -> dict[str, str]:
-    """Versions of the peers' packages, those that are installed for their Python."""
+@dataclass(frozen=True)
+class Python:
+    """What the Python of the peers has: versions of packages, and folders of CUDA's libraries, which torch brings along."""
+
+    packages: dict[str, str]
+    libraries: list[str]
+
+
+def probe(place: Place) -> Python:
+    """Ask the Python of the peers."""
     try:
         done = subprocess.run([place.python, "-c", PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except OSError as error:
         raise Unavailable(f"the Python of the peers cannot be started: {error}") from None
     if done.returncode != 0:
         raise Unavailable(f"the Python of the peers does not work: {last_line(done.stderr)}")
-    return json.loads(done.stdout)
+    return Python(**json.loads(done.stdout))
 
 
 def last_line(text: str) -> str:

@@ -7,9 +7,11 @@ stored scores, in a fresh process for every pass.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,11 @@ class Watched:
 class Poq:
     """The binary, a registry of made models, and a folder for runs."""
 
-    def __init__(self, binary: Path, made: Made, out: Path, timeout: float) -> None:
+    def __init__(self, binary: Path, made: Made, out: Path, timeout: float, libraries: Sequence[str] = ()) -> None:
         self.binary = binary
+        # ONNX Runtime looks for CUDA's libraries where the system has them, and then in these folders.
+        places = [os.environ.get("LD_LIBRARY_PATH", ""), *(libraries if made.device == "cuda" else ())]
+        self.environment = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, places))}
         self.made = made
         self.device = made.device
         self.runs = out / "runs"
@@ -50,7 +55,14 @@ class Poq:
         """A command of poq; returns its stdout. Raises Unavailable with what it said."""
         command = [str(self.binary), "--models", str(self.made.models), "--results", str(self.runs), *arguments]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=self.timeout)
+            done = subprocess.run(
+                command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=self.timeout,
+            )
         except OSError as error:
             raise Unavailable(f"poq cannot be started: {error}") from None
         except subprocess.TimeoutExpired:

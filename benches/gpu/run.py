@@ -16,7 +16,7 @@ from talk import say as talk
 
 from . import card, finding, machine, report, rivals
 from .arguments import folder as arguments_folder
-from .finding import Place
+from .finding import Place, Python
 from .made import Made
 from .measure import NO_CARD, Bench, have
 from .ours import Poq
@@ -66,8 +66,10 @@ def prepare(
 ) -> Bench:
     """Find everything once; what is missing is a reason from here on."""
     made: Made | str = attempt(lambda: Made(folder, place.device, scale.name == "tiny", finding.runtime(place)))
-    poq: Poq | str = attempt(lambda: Poq(finding.binary(place), have(made), folder, timeout))
-    packages: dict[str, str] | str = attempt(lambda: finding.packages(place))
+    python: Python | str = attempt(lambda: finding.probe(place))
+    libraries = [] if isinstance(python, str) else python.libraries
+    poq: Poq | str = attempt(lambda: Poq(finding.binary(place), have(made), folder, timeout, libraries))
+    packages = python if isinstance(python, str) else python.packages
     for name, found in (("models", made), ("poq", poq), ("peers", packages)):
         if isinstance(found, str):
             say(f"{name}: {found}")

@@ -19,7 +19,9 @@ SUBJECTS = ("llama_3_2_3b", "ce_minilm")
 
 def installed() -> dict[str, str]:
     """Packages of this Python that a peer needs."""
-    return json.loads(subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout)
+    return json.loads(subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout)[
+        "packages"
+    ]
 
 
 class DryRun(unittest.TestCase):
