@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from process import Unavailable
-from settings import RESULTS_TABLES
+from settings import REPOSITORY, RESULTS_TABLES
 from talk import say as talk
 
 from . import card, finding, machine, report, rivals
@@ -106,11 +106,12 @@ def sweep(bench: Bench, store: Store, arguments: argparse.Namespace, write: Call
                 unit, value = next((name, record[name]) for name in ("rate", "busy_share", "gb_per_s") if name in record)
                 say(f"{cell.name}: {value:.4g} {record.get('unit', unit)}")
             except Unavailable as refusal:
-                store.add(cell, **when, missing=str(refusal))
-                say(f"{cell.name}: {refusal}")
-                expected = any(words in str(refusal) for words in (rivals.NOT_INSTALLED, NO_CARD))
-                if not expected and not is_out_of_memory(str(refusal)):
-                    problems[cell.name] = str(refusal)
+                reason = " ".join(str(refusal).replace(f"{REPOSITORY}/", "").split())
+                store.add(cell, **when, missing=reason)
+                say(f"{cell.name}: {reason}")
+                expected = any(words in reason for words in (rivals.NOT_INSTALLED, NO_CARD))
+                if not expected and not is_out_of_memory(reason):
+                    problems[cell.name] = reason
             write()
     finally:
         bench.rivals.stop()

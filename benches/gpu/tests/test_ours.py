@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from gpu.ours import Poq
+from gpu.ours import TOOLKIT, Poq
 from gpu.plan import SUBJECTS, TARGET_LLM
 from gpu.texts import make_prompts
 from process import Unavailable
@@ -19,7 +19,7 @@ ON_CPU = '{"rows": [{"error": null, "provider": "cpu", "texts": 2, "seconds": 1.
 SCRIPT = """#!/bin/sh
 case "$*" in
 *--version*) echo "$LD_LIBRARY_PATH" ;;
-*bench*) echo '{answer}' ;;
+*bench*) echo '{answer}'; exit {code} ;;
 *) echo "a library's log" >&2; echo "error: it broke" >&2; echo "hint: mend it" >&2; exit 2 ;;
 esac
 """
@@ -32,16 +32,17 @@ class Ours(unittest.TestCase):
         self.folder = Path(scratch.name)
         self.binary = self.folder / "poq"
 
-    def poq(self, device: str, answer: str = ON_CPU) -> Poq:
+    def poq(self, device: str, answer: str = ON_CPU, code: int = 0) -> Poq:
         """A stand-in for the binary, started with folders of libraries."""
-        self.binary.write_text(SCRIPT.replace("{answer}", answer), encoding="utf-8")
+        script = SCRIPT.replace("{answer}", answer).replace("{code}", str(code))
+        self.binary.write_text(script, encoding="utf-8")
         self.binary.chmod(self.binary.stat().st_mode | stat.S_IXUSR)
         made = SimpleNamespace(device=device, models=self.folder)
         return Poq(self.binary, made, self.folder, 60, ["/cuda", "/cudnn"])
 
     def test_cuda_libraries_come_after_those_of_the_system(self) -> None:
         with mock.patch.dict(os.environ, {"LD_LIBRARY_PATH": "/system"}):
-            self.assertEqual(self.poq("cuda").version, "/system:/cuda:/cudnn")
+            self.assertEqual(self.poq("cuda").version, f"/system:{TOOLKIT}:/cuda:/cudnn")
             self.assertEqual(self.poq("cpu").version, "/system")
 
     def test_a_failure_is_what_poq_says_of_it(self) -> None:
@@ -54,7 +55,7 @@ class Ours(unittest.TestCase):
         with self.assertRaisesRegex(Unavailable, "by the provider cpu, not by cuda"):
             self.poq("cuda").generate(*given)
         with self.assertRaisesRegex(Unavailable, "out of memory"):
-            self.poq("cuda", '{"rows": [{"error": "CUDA out of memory"}]}').generate(*given)
+            self.poq("cuda", '{"rows": [{"error": "CUDA out of memory"}]}', code=2).generate(*given)
 
     def test_a_binary_that_is_not_there(self) -> None:
         with self.assertRaisesRegex(Unavailable, "cannot be started"):
