@@ -43,11 +43,12 @@ export *ARGUMENTS: export-environment
     set -euo pipefail
     export PYTHONPATH=export
     python={{export_python}}
-    if "$python" -m poq_export {{ARGUMENTS}} --needs-torch; then
+    environment=$("$python" -m poq_export {{ARGUMENTS}} --environment)
+    if [[ $environment != export ]]; then
         "$python" -m poq_export {{ARGUMENTS}} --preflight --torch-comes || [[ " {{ARGUMENTS}} " == *" --skip-missing "* ]]
         [[ " {{ARGUMENTS}} " == *" --preflight "* ]] && exit
-        just reference-environment
-        python=.venv/reference/bin/python
+        just reference-environment "$environment"
+        python=.venv/$environment/bin/python
     fi
     "$python" -m poq_export {{ARGUMENTS}}
 
@@ -64,17 +65,18 @@ export-environment:
         cp export/requirements.txt "$stamp"
     fi
 
-# The same with torch and transformers, about 6 GB: what records references
+# The same with torch and transformers, about 6 GB: what records references; NAME is `reference`, or `cuda` with ONNX Runtime's
+# build for a GPU (the two builds overwrite each other, so they have environments of their own)
 [private]
-reference-environment:
+reference-environment NAME="reference":
     #!/usr/bin/env bash
     set -euo pipefail
-    stamp=.venv/reference/requirements.txt
-    wanted=$(cat export/requirements.txt export/requirements-reference.txt)
+    wanted=$(cat export/requirements.txt export/requirements-{{NAME}}.txt)
+    stamp=.venv/{{NAME}}/requirements.txt
     if [[ "$wanted" != "$(cat "$stamp" 2>/dev/null || true)" ]]; then
-        echo "just: installing export/requirements-reference.txt into .venv/reference, about 6 GB" >&2
-        python3 -m venv .venv/reference
-        .venv/reference/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-reference.txt
+        echo "just: installing export/requirements-{{NAME}}.txt into .venv/{{NAME}}, about 6 GB" >&2
+        python3 -m venv .venv/{{NAME}}
+        .venv/{{NAME}}/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-{{NAME}}.txt
         printf '%s\n' "$wanted" > "$stamp"
     fi
 

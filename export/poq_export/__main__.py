@@ -10,7 +10,7 @@ from . import datasets, references, registry, runtime
 from .fetch import FetchError, fetch, request_wheels
 from .plan import Plan
 from .progress import say, step
-from .registry import Model, RegistryError
+from .registry import Model, Providers, RegistryError
 from .wheels import WheelError, WheelStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -22,12 +22,14 @@ def main() -> int:
     try:
         entries = registry.load(arguments.models_dir / "registry.toml")
         models = [] if arguments.runtime_only else selected(entries, arguments)
-        if arguments.needs_torch:
-            return 0 if any(not references.is_committed(model) for model in models) else 1
+        providers = wanted_providers(arguments)
+        if arguments.environment:
+            print(environment(models, providers))
+            return 0
         sets = datasets.of_experiment(arguments.experiment, arguments.datasets_dir) if arguments.experiment else []
-        due = due_models(models, arguments)
+        due = due_models(models, arguments, providers)
         plan = Plan(
-            entries, due, [one for one in sets if one.problem()], arguments.models_dir, arguments.provider,
+            entries, due, [one for one in sets if one.problem()], arguments.models_dir, providers,
             not arguments.fetch_only, arguments.torch_comes,
         )  # fmt: skip
         if (arguments.preflight or plan.uses_hub()) and not is_ready(plan, arguments):
@@ -35,10 +37,10 @@ def main() -> int:
         if arguments.preflight:
             return 0
         with WheelStore(arguments.models_dir / ".cache") as wheels:
-            runtime.extract(entries.runtime, arguments.provider, arguments.models_dir, wheels, arguments.force)
+            runtime.extract(entries.runtime, providers.runtime, arguments.models_dir, wheels, arguments.force)
             for dataset in plan.datasets:
                 datasets.bring(dataset)
-            return bring_all(due, arguments, wheels) if due else 0
+            return bring_all(due, arguments, providers, wheels) if due else 0
     except (RegistryError, WheelError, datasets.DatasetError, OSError) as error:
         say(f"error: {error}")
         return 1
@@ -55,7 +57,7 @@ def is_ready(plan: Plan, arguments: argparse.Namespace) -> bool:
     return found
 
 
-def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model]:
+def due_models(models: list[Model], arguments: argparse.Namespace, providers: Providers) -> list[Model]:
     """Those that are not exported as they should be."""
     if not models:
         return []
@@ -63,7 +65,7 @@ def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model
 
     def is_current(model: Model) -> bool:
         try:
-            return pipeline.is_current(model, arguments.models_dir, arguments.provider)
+            return pipeline.is_current(model, arguments.models_dir, providers.of(model))
         except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
             return False
 
@@ -80,6 +82,22 @@ def selected(entries: registry.Registry, arguments: argparse.Namespace) -> list[
     return entries.select(arguments.pool, arguments.model)
 
 
+def wanted_providers(arguments: argparse.Namespace) -> Providers:
+    """Who is to compute: as the command line says, or else the experiment."""
+    if arguments.provider:
+        return Providers(arguments.provider, arguments.provider)
+    return registry.providers_of_experiment(arguments.experiment) if arguments.experiment else Providers()
+
+
+def environment(models: list[Model], providers: Providers) -> str:
+    """`export`; or `reference`, with torch, where some model has no committed recording; or `cuda`, where the gate of one of
+    those runs on a GPU."""
+    unrecorded = [model for model in models if not references.is_committed(model)]
+    if any(providers.of(model) == "cuda" for model in unrecorded):
+        return "cuda"
+    return "reference" if unrecorded else "export"
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m poq_export", description=__doc__)
@@ -88,21 +106,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--experiment", type=Path, metavar="FILE", help="bring this experiment's models and data sets")
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
     parser.add_argument("--preflight", action="store_true", help="say everything that is missing, and do nothing")
-    parser.add_argument("--needs-torch", action="store_true", help="exit code 0 where some model has no committed reference")
+    parser.add_argument("--environment", action="store_true", help="print which of export/'s environments this takes")
     parser.add_argument("--torch-comes", action="store_true", help="the preflight does not ask for torch: it comes next")
     parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
     parser.add_argument(
-        "--provider", default="cpu",
-        help="whose build of ONNX Runtime, and what models are exported for: cpu (default), openvino or cuda",
+        "--provider",
+        help="whose build of ONNX Runtime, and what models are exported for: cpu, openvino or cuda (default: what the "
+        "experiment says, or else cpu)",
     )
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     parser.add_argument("--datasets-dir", type=Path, default=REPOSITORY / "datasets", help="where their registry.toml lies")
     return parser.parse_args()
 
 
-def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
+def bring_all(due: list[Model], arguments: argparse.Namespace, providers: Providers, wheels: WheelStore) -> int:
     """Fetch and export one after another; a failure is reported and ends the run, unless it may be skipped."""
     from . import pipeline
 
@@ -114,7 +133,7 @@ def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStor
             if arguments.fetch_only:
                 fetch(model, arguments.models_dir, cache, wheels)
             else:
-                pipeline.export(model, arguments.models_dir, cache, wheels, arguments.provider)
+                pipeline.export(model, arguments.models_dir, cache, wheels, providers.of(model))
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:

@@ -40,7 +40,7 @@ class Findings:
 
 def check(plan: Plan) -> Findings:
     """Look at everything; no check stops at the first thing it misses."""
-    say(f"preflight: {len(plan.models)} models to export, {len(plan.datasets)} data sets to fetch, provider {plan.provider}")
+    say(f"preflight: {len(plan.models)} models to export, {len(plan.datasets)} data sets to fetch, provider {plan.providers.runtime}")
     findings = Findings()
     to_come = 0
     if wanted := wanted_files(plan):
@@ -102,7 +102,7 @@ def check_packages(plan: Plan, findings: Findings) -> None:
 
 def check_memory(plan: Plan, findings: Findings) -> None:
     """One model is exported at a time, so the largest decides."""
-    needs = [(found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.provider))]
+    needs = [(found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.providers.of(model)))]
     available = machine.available_memory()
     if not needs or available is None:
         return
@@ -116,7 +116,7 @@ def check_card(plan: Plan, findings: Findings) -> None:
     needs = [
         (found.run_gpu, model.key)
         for model in plan.models
-        if (found := footprint.of(model, plan.provider)) and found.run_gpu
+        if (found := footprint.of(model, plan.providers.of(model))) and found.run_gpu
     ]
     if not needs:
         return
@@ -132,7 +132,7 @@ def check_card(plan: Plan, findings: Findings) -> None:
 
 def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:
     """What each step writes, added up per file system: the cache and the models may share one or not."""
-    exported = sum(found.export_disk for model in plan.models if (found := footprint.of(model, plan.provider)))
+    exported = sum(found.export_disk for model in plan.models if (found := footprint.of(model, plan.providers.of(model))))
     steps = [("to fetch", hub.cache_folder(), to_come), ("to export", plan.models_dir, exported if plan.export else 0)]
     disks: dict[int, list[tuple[str, Path, int]]] = {}
     for step in (step for step in steps if step[2]):
@@ -147,11 +147,11 @@ def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:
 def check_runtime(plan: Plan, findings: Findings) -> None:
     """ONNX Runtime for the provider: in the registry, and for this system."""
     try:
-        package = plan.registry.runtime.of(plan.provider)
+        package = plan.registry.runtime.of(plan.providers.runtime)
     except RegistryError as error:
         findings.problems.append(str(error))
         return
-    if runtime.is_current(package, plan.provider, plan.models_dir):
+    if runtime.is_current(package, plan.providers.runtime, plan.models_dir):
         findings.notes.append(f"runtime: {package.package} {package.version} is in place")
     elif not sys.platform.startswith("linux"):
         findings.problems.append(f"runtime: poq takes it from Linux wheels; this system is {sys.platform}")

@@ -18,13 +18,16 @@ from typing import Any
 from .fetch import sha256
 from .progress import step
 from .registry import Model
-from .target import Target
+from .target import CPU, Target
 
 NAME = "reference.json"
 HERE = Path(__file__).resolve().parent.parent
 INPUTS = {"decoder": "reference_inputs.py"}
 OTHER_INPUTS = "reference_texts.py"
-INSTALL = "python -m pip install -r export/requirements-reference.txt"
+INSTALL = {  # by provider
+    "cpu": "python -m pip install -r export/requirements-reference.txt",
+    "cuda": "python -m pip install -r export/requirements-cuda.txt",
+}
 
 
 class RecordingError(Exception):
@@ -68,14 +71,14 @@ def purpose(model: Model, target: Target) -> dict[str, str]:
     return {"provider": target.provider, "precision": target.precision.name, "inputs": inputs}
 
 
-def check_installed(model: Model, committed: Path) -> None:
+def check_installed(model: Model, committed: Path, target: Target = CPU) -> None:
     """Before anything is fetched: an error if a recording would have to be made and cannot."""
     needed = ["torch", "transformers"] + (["sentence_transformers"] if model.architecture == "bi_encoder" else [])
     absent = [name for name in needed if importlib.util.find_spec(name) is None]
     if absent and not committed.exists():
         raise RecordingError(
             f"model `{model.key}` has no committed recording, so its gate asks the reference implementation on this "
-            f"machine, which needs {' and '.join(absent)}: {INSTALL}"
+            f"machine, which needs {' and '.join(absent)}: {INSTALL[target.provider]}"
         )
 
 
@@ -97,7 +100,8 @@ def _recorded(request: Request) -> dict[str, Any]:
     except SystemExit as refusal:  # how the recording scripts end where they cannot go on
         raise RecordingError(f"recording model `{request.model.key}`: {refusal}") from None
     except ModuleNotFoundError as error:
-        raise RecordingError(f"recording model `{request.model.key}` needs {error.name}: {INSTALL}") from None
+        needed = INSTALL[request.target.provider]
+        raise RecordingError(f"recording model `{request.model.key}` needs {error.name}: {needed}") from None
     except BrokenProcessPool:
         raise RecordingError(
             f"the process that recorded model `{request.model.key}` was killed: the reference needs the memory of all its "

@@ -66,7 +66,7 @@ class Targets(RecordingCase):
 
     def test_a_provider_that_is_not_there_is_an_error(self) -> None:
         entry, _ = self.entry(cuda_precision="bf16")
-        with mock.patch.object(recording, "check_installed"), self.assertRaisesRegex(ProviderError, "requirements-cuda.txt"):
+        with self.assertRaisesRegex(ProviderError, "an environment of its own: .*requirements-cuda.txt"):
             pipeline.check_machine(entry, "cuda")
         with self.assertRaisesRegex(ProviderError, "no CUDAExecutionProvider"):
             providers.session(self.folder / "any.onnx", "cuda")
@@ -130,6 +130,8 @@ class Kept(RecordingCase):
         with mock.patch.object(importlib.util, "find_spec", return_value=None):
             with self.assertRaisesRegex(RecordingError, "torch and transformers: python -m pip install -r .*reference.txt"):
                 recording.check_installed(entry, self.absent)
+            with self.assertRaisesRegex(RecordingError, "requirements-cuda.txt"):
+                recording.check_installed(entry, self.absent, Target("cuda", BF16))
             self.absent.write_text("{}")
             recording.check_installed(entry, self.absent)
 
