@@ -1,6 +1,7 @@
 //! What is exported under `models/<key>/`: the manifest that `export/` writes once the parity gate has passed, and the
 //! checks of files against it.
 
+use super::provider::Provider;
 use super::registry::{Model, Registry};
 use crate::digest::{hex, sha256_fields, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
@@ -87,12 +88,21 @@ pub struct Exported {
 impl Exported {
     /// Finds an exported model. Sizes are checked here, hashes by [`Exported::verify`] (they take seconds).
     pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
-        let directory = registry.model_directory(model);
+        let directory = registry.model_directory(model)?;
         let path = directory.join("manifest.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("model `{}` is not exported: `{}` does not exist\n{HINT}", model.key, path.display())
+                let (key, path) = (&model.key, path.display());
+                match model.provider {
+                    Provider::Cuda => bail!(
+                        "model `{key}` is not exported for the provider `cuda`: `{path}` does not exist\nhint: `{}` exports it",
+                        model.recipe()
+                    ),
+                    Provider::Cpu | Provider::OpenVino => {
+                        bail!("model `{key}` is not exported: `{path}` does not exist\n{HINT}")
+                    }
+                }
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         };
@@ -173,8 +183,9 @@ impl Exported {
 /// State of a model, for `poq models list`.
 #[must_use]
 pub fn presence(registry: &Registry, model: &Model) -> Presence {
-    if !registry.model_directory(model).join("manifest.json").exists() {
-        return Presence::Missing;
+    match registry.model_directory(model) {
+        Ok(directory) if !directory.join("manifest.json").exists() => return Presence::Missing,
+        _ => {}
     }
     match Exported::open(registry, model) {
         Ok(_) => Presence::Ready,
