@@ -5,16 +5,18 @@
 //! row by itself, so the tokens of a row do not depend on the number of slots, on threads or on what was done before a
 //! resumption.
 
-use super::outcome::{Answer, Finish, Finished, Totals};
-use super::packing::{self, Chunk, Member, Packing};
-use super::sampling::{self, Sampler, Sampling};
+mod decoding;
+mod reading;
+
+use super::outcome::{Finished, Totals};
+use super::packing::{self, Chunk, Packing};
+use super::sampling::{Sampler, Sampling};
 use crate::executor::Quit;
-use crate::model::out_of_memory::is_out_of_memory;
-use crate::model::decoder::{Decoder, Trunk};
+use crate::model::decoder::Decoder;
 use crate::model::kv_cache::Path;
+use crate::model::out_of_memory::is_out_of_memory;
 use crate::model::slots::Slots;
 use anyhow::{Context, Result, ensure};
-use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -174,12 +176,7 @@ struct Last {
 impl<'a, 'p> Class<'a, 'p> {
     /// Plans the prompts that fit the budget; the others are returned with the reason, which is another one where memory
     /// `ran_out` and made the budget what it is.
-    fn new(
-        decoder: &'a mut Decoder,
-        jobs: Vec<Job<'p>>,
-        options: &'a Options,
-        ran_out: bool,
-    ) -> (Self, Vec<Finished>) {
+    fn new(decoder: &'a mut Decoder, jobs: Vec<Job<'p>>, options: &'a Options, ran_out: bool) -> (Self, Vec<Finished>) {
         let budget = options.kv_bytes / decoder.kv_shape().token_bytes();
         let tokens = |job: &Job| job.prompt.ids.len() + options.capacity(job.prompt.ids.len());
         let (jobs, refused): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| tokens(job) <= budget);
@@ -220,7 +217,10 @@ impl<'a, 'p> Class<'a, 'p> {
     /// The jobs again, those wanted that no answer was handed out for.
     fn unanswered(self) -> Vec<Job<'p>> {
         let done = self.done;
-        self.jobs.into_iter().map(|job| Job { wanted: job.wanted && !done.contains(&job.prompt.index), ..job }).collect()
+        self.jobs
+            .into_iter()
+            .map(|job| Job { wanted: job.wanted && !done.contains(&job.prompt.index), ..job })
+            .collect()
     }
 
     /// Answers them. An error ends it; memory that ran out leaves the rest to be answered with less.
@@ -273,7 +273,9 @@ impl<'a, 'p> Class<'a, 'p> {
                 made = Some(slots);
             }
             for (slot, entry) in live.iter_mut().enumerate().filter(|(_, entry)| entry.is_none()) {
-                let (Some(slots), Some(Waiting { mut row, path })) = (made.as_mut(), waiting.pop_front()) else { break };
+                let (Some(slots), Some(Waiting { mut row, path })) = (made.as_mut(), waiting.pop_front()) else {
+                    break;
+                };
                 slots.admit(slot, &trunk, &path)?;
                 row.since = Instant::now();
                 *entry = Some(row);
@@ -329,153 +331,6 @@ impl<'a, 'p> Class<'a, 'p> {
         Ok(Plan { trunk, rows: self.options.slots.min(affordable).min(wanted), capacity })
     }
 
-    /// Reads a chunk and draws the first token of every wanted row. Rows come with the position of their tokens.
-    fn read(&mut self, chunk: &Chunk, trunk: &mut Trunk, last: Option<&Last>, totals: &mut Totals) -> Result<Read> {
-        let started = Instant::now();
-        if chunk.carried > 0 {
-            let beginning = |prompt: usize| self.views[prompt].get(..chunk.carried);
-            let last = last.filter(|last| beginning(last.prompt) == beginning(chunk.prompts[0].prompt));
-            trunk.keep(&last.context("the prompt before it was not read")?.path.prefix(chunk.carried))?;
-        }
-        trunk.clear(chunk.lead())?;
-        let layout = chunk.layout(&self.views, self.options.pass_tokens);
-        let mut logits = None;
-        for pass in &layout.passes {
-            logits = Some(self.decoder.prefill(trunk, pass)?);
-            totals.passes += 1;
-            totals.read_tokens += pass.ids.len();
-        }
-        let logits = logits.context("a chunk without a prompt; this is a bug")?;
-        let mut rows = Vec::with_capacity(chunk.prompts.len());
-        let mut spoiled = false;
-        for (place, (member, path)) in chunk.prompts.iter().zip(&layout.paths).enumerate() {
-            let Job { prompt, wanted } = self.jobs[member.prompt];
-            // What is not a number spreads to everything in its row, hidden or not, and to what goes on from it. So the
-            // others are read without it, and the same ones whether its own row is still wanted or not.
-            let usable = sampling::all_finite(logits.row(place)?);
-            ensure!(usable || chunk.is_alone(), "a prompt of the pass has no usable logits");
-            spoiled |= !usable;
-            if !wanted {
-                continue;
-            }
-            let mut sampler = Sampler::new(Arc::clone(&self.options.sampling), prompt.seed, &prompt.ids);
-            let token = sampler.next(logits.row(place)?);
-            let row = Row {
-                index: prompt.index,
-                sampler,
-                tokens: Vec::new(),
-                prompt_tokens: prompt.ids.len(),
-                prefix_tokens: member.shared,
-                first_token: started.elapsed(),
-                since: started,
-            };
-            rows.push((Waiting { row, path: path.clone() }, token));
-        }
-        totals.prefill += started.elapsed();
-        let last = chunk.prompts.last().zip(layout.paths.into_iter().last()).filter(|_| !spoiled);
-        Ok(Read { rows, last: last.map(|(member, path)| Last { prompt: member.prompt, path }) })
-    }
-
-    /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. Returns its last prompt.
-    fn settle(
-        &mut self,
-        chunk: Chunk,
-        read: Result<Read>,
-        waiting: &mut VecDeque<Waiting>,
-        finished: &mut Vec<Finished>,
-        totals: &mut Totals,
-    ) -> Result<Option<Last>> {
-        let Read { rows, last } = match read {
-            Ok(read) => read,
-            Err(error) if is_out_of_memory(&error) => return Err(error),
-            Err(error) if chunk.is_alone() => {
-                let Job { prompt, wanted } = self.jobs[chunk.prompts[0].prompt];
-                finished.extend(wanted.then(|| (prompt.index, Err(format!("{error:#}")))));
-                return Ok(None);
-            }
-            Err(_) => {
-                self.take_apart(chunk);
-                return Ok(None);
-            }
-        };
-        for (Waiting { row, path }, token) in rows {
-            totals.prompt_tokens += row.prompt_tokens;
-            totals.shared_tokens += row.prefix_tokens;
-            match self.advance(row, token, 1, totals) {
-                Ok(row) => waiting.push_back(Waiting { row, path }),
-                Err(ended) => finished.push(*ended),
-            }
-        }
-        Ok(last)
-    }
-
-    /// Puts the wanted prompts of a chunk that failed back into the queue one by one, so that only those fail that cannot be
-    /// read, and with them those of the chunks that would go on from it.
-    fn take_apart(&mut self, chunk: Chunk) {
-        let mut members = chunk.prompts;
-        while self.queue.front().is_some_and(|next| next.carried > 0) {
-            members.extend(self.queue.pop_front().map(|next| next.prompts).unwrap_or_default());
-        }
-        for member in members.into_iter().rev().filter(|member| self.jobs[member.prompt].wanted) {
-            self.queue.push_front(Chunk { carried: 0, prompts: vec![Member { prompt: member.prompt, shared: 0 }] });
-        }
-    }
-
-    /// One token for every filled slot. If the step fails, so do its rows, unless for want of memory.
-    fn step(
-        &mut self,
-        slots: &mut Slots,
-        live: &mut [Option<Row>],
-        finished: &mut Vec<Finished>,
-        totals: &mut Totals,
-    ) -> Result<()> {
-        let started = Instant::now();
-        let tokens: Vec<Option<u32>> =
-            live.iter().map(|entry| entry.as_ref().and_then(|row| row.tokens.last().copied())).collect();
-        let stepped = self.decoder.step(slots, &tokens);
-        if let Err(error) = stepped {
-            if is_out_of_memory(&error) {
-                return Err(error);
-            }
-            let fail = |row: Row| (row.index, Err(format!("{error:#}")));
-            for (slot, entry) in live.iter_mut().enumerate() {
-                if let Some(row) = entry.take() {
-                    finished.push(fail(row));
-                    slots.release(slot);
-                }
-            }
-            return Ok(());
-        }
-        totals.steps += 1;
-        totals.slots += live.len();
-        let drawn = self.draw(slots, live)?;
-        for ((slot, entry), token) in live.iter_mut().enumerate().zip(drawn) {
-            let (Some(row), Some(token)) = (entry.take(), token) else { continue };
-            totals.filled += 1;
-            match self.advance(row, token, tokens.len(), totals) {
-                Ok(row) => *entry = Some(row),
-                Err(ended) => {
-                    finished.push(*ended);
-                    slots.release(slot);
-                }
-            }
-        }
-        totals.decode += started.elapsed();
-        Ok(())
-    }
-
-    /// The next token of every row, from its slot's logits. While a GPU computes, the host's cores have nothing else to do:
-    /// they draw side by side. ONNX Runtime's own threads would stand in their way on a CPU.
-    fn draw(&self, slots: &Slots, live: &mut [Option<Row>]) -> Result<Vec<Option<Result<u32>>>> {
-        let (logits, vocabulary) = (slots.all_logits()?, self.decoder.vocabulary());
-        let next = |(entry, logits): (&mut Option<Row>, &[f32])| entry.as_mut().map(|row| row.sampler.next(logits));
-        Ok(if self.decoder.on_device() {
-            live.par_iter_mut().zip(logits.par_chunks_exact(vocabulary)).map(next).collect()
-        } else {
-            live.iter_mut().zip(logits.chunks_exact(vocabulary)).map(next).collect()
-        })
-    }
-
     /// Hands rows that are through to the caller.
     fn flush(
         &mut self,
@@ -485,41 +340,6 @@ impl<'a, 'p> Class<'a, 'p> {
     ) -> Result<()> {
         self.done.extend(finished.iter().map(|(index, _)| *index));
         flush(finished, totals, emit)
-    }
-
-    /// Adds a token to a row, unless that ends it; `slots` were decoded together.
-    fn advance(
-        &self,
-        mut row: Row,
-        token: Result<u32>,
-        slots: usize,
-        totals: &mut Totals,
-    ) -> Result<Row, Box<Finished>> {
-        let finish = match token {
-            Err(error) => return Err(Box::new((row.index, Err(format!("{error:#}"))))),
-            Ok(token) if self.options.sampling.stop_ids.contains(&token) => Finish::Stop,
-            Ok(token) => {
-                row.tokens.push(token);
-                if row.tokens.len() < self.options.max_new_tokens {
-                    return Ok(row);
-                }
-                Finish::Length
-            }
-        };
-        let near_ties = row.sampler.near_ties();
-        totals.output_tokens += row.tokens.len();
-        totals.near_ties += near_ties;
-        let decoded = row.tokens.len() + usize::from(finish == Finish::Stop) > 1;
-        let answer = Answer {
-            finish,
-            prefix_tokens: row.prefix_tokens,
-            first_token: row.first_token,
-            decode: if decoded { row.since.elapsed() } else { Duration::ZERO },
-            slots,
-            near_ties,
-            tokens: row.tokens,
-        };
-        Err(Box::new((row.index, Ok(answer))))
     }
 }
 

@@ -22,8 +22,7 @@ const OUT_OF_MEMORY: c_int = 2;
 /// The null stream.
 const DEFAULT_STREAM: *mut c_void = std::ptr::null_mut();
 
-type Copy2d =
-    unsafe extern "C" fn(*mut c_void, usize, *const c_void, usize, usize, usize, c_int, *mut c_void) -> c_int;
+type Copy2d = unsafe extern "C" fn(*mut c_void, usize, *const c_void, usize, usize, usize, c_int, *mut c_void) -> c_int;
 type Copy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int, *mut c_void) -> c_int;
 type Set2d = unsafe extern "C" fn(*mut c_void, usize, c_int, usize, usize, *mut c_void) -> c_int;
 type Set = unsafe extern "C" fn(*mut c_void, c_int, usize, *mut c_void) -> c_int;

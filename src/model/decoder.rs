@@ -210,9 +210,10 @@ impl Decoder {
         binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
         let _claim = self.memory.claim_pass(new)?;
         // A new trunk follows slots that are gone; those to come find their room.
-        let value = match std::mem::take(&mut trunk.fresh) {
-            true => self.session.run_bound_and_shrink(binding, "logits")?,
-            false => self.session.run_bound(binding, "logits")?,
+        let value = if std::mem::take(&mut trunk.fresh) {
+            self.session.run_bound_and_shrink(binding, "logits")?
+        } else {
+            self.session.run_bound(binding, "logits")?
         };
         let places = match self.graph.index_rank {
             Some(_) => (0..pass.wanted.len()).collect(),
@@ -234,7 +235,6 @@ impl Decoder {
     pub fn step(&mut self, slots: &mut Slots, tokens: &[Option<u32>]) -> Result<()> {
         slots.step(&mut self.session, tokens)
     }
-
 }
 
 /// Values of `attention_bias` in the type that the graph takes them in.

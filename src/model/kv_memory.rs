@@ -150,8 +150,9 @@ impl KvMemory {
         check(to, there, size)?;
         check(from, here, size)?;
         // SAFETY: the offsets lie inside the tensors, as was checked.
-        let (to, from) =
-            unsafe { (to.data_ptr_mut().cast::<u8>().add(there.offset), from.data_ptr().cast::<u8>().add(here.offset)) };
+        let (to, from) = unsafe {
+            (to.data_ptr_mut().cast::<u8>().add(there.offset), from.data_ptr().cast::<u8>().add(here.offset))
+        };
         let Size { width, height } = size;
         let rectangle = Rectangle { to, to_pitch: there.pitch, from, from_pitch: here.pitch, width, height };
         // SAFETY: both rectangles lie inside their tensors, which are two.
@@ -182,7 +183,11 @@ impl KvMemory {
         for row in 0..size.height {
             // SAFETY: both stretches lie inside the tensor; `copy` minds overlaps.
             unsafe {
-                std::ptr::copy(data.add(from.offset + row * from.pitch), data.add(to.offset + row * to.pitch), size.width);
+                std::ptr::copy(
+                    data.add(from.offset + row * from.pitch),
+                    data.add(to.offset + row * to.pitch),
+                    size.width,
+                );
             }
         }
         Ok(())
@@ -229,10 +234,10 @@ impl KvMemory {
 
     /// Waits for copies.
     pub(super) fn synchronize(&self) -> Result<()> {
-        match self {
-            Self::Device(device) => device.cuda.synchronize(),
-            _ => Ok(()),
+        if let Self::Device(device) = self {
+            return device.cuda.synchronize();
         }
+        Ok(())
     }
 
     /// Whether stretches are moved through a scratch tensor.

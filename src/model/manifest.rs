@@ -192,3 +192,31 @@ pub fn presence(registry: &Registry, model: &Model) -> Presence {
         Err(error) => Presence::Broken(format!("{error:#}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::registry::Role;
+    use std::path::Path;
+
+    #[test]
+    fn a_decoder_on_cuda_is_another_export() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+        let registry = Registry::open(&fixtures).expect("registry").on(Provider::Cuda);
+        let get = |registry: &Registry, key| registry.get(key, Role::Inference).expect("known").clone();
+        let model = get(&registry, "tiny_decoder");
+        let half = Exported::open(&registry, &model).expect("its twin in f16");
+        assert!(half.directory.ends_with("tiny_decoder-f16") && model.arithmetic() == "f16");
+        let error = Exported::open(&registry, &get(&registry, "tiny_decoder_b")).expect_err("no such form").to_string();
+        assert!(error.contains("`tiny_decoder_b`") && error.contains("export.cuda_precision"), "{error}");
+        // An evaluator has one directory.
+        let evaluator = registry.get("tiny_bi", Role::Evaluator).expect("known");
+        assert!(Exported::open(&registry, evaluator).expect("exported").directory.ends_with("tiny_bi"));
+
+        let elsewhere = tempfile::tempdir().expect("temporary directory");
+        let registry = Registry { directory: elsewhere.path().to_path_buf(), ..registry };
+        let error = Exported::open(&registry, &model).expect_err("nothing there").to_string();
+        assert!(error.contains("tiny_decoder-f16") && error.contains("just models tiny cuda"), "{error}");
+        assert_eq!(presence(&registry, &model), Presence::Missing);
+    }
+}

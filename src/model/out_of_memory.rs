@@ -34,7 +34,7 @@ pub(super) fn error(what: &str, error: &ort::Error) -> anyhow::Error {
 /// Whether memory ran out, wherever in the chain of errors that stands.
 #[must_use]
 pub fn is_out_of_memory(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<OutOfMemory>())
+    error.chain().any(<dyn std::error::Error>::is::<OutOfMemory>)
 }
 
 #[cfg(test)]
@@ -53,7 +53,8 @@ mod tests {
             let failed: anyhow::Result<()> = Err(super::error("inference failed", &ort::Error::new(said)));
             assert!(is_out_of_memory(&failed.context("a pass").expect_err("failed")), "{said}");
         }
-        let other = super::error("inference failed", &ort::Error::new("Input 'position_ids' is expected to have 2 dims"));
+        let other =
+            super::error("inference failed", &ort::Error::new("Input 'position_ids' is expected to have 2 dims"));
         assert!(!is_out_of_memory(&other));
     }
 }

@@ -23,10 +23,34 @@ const CPU: &str = "CPUExecutionProvider";
 
 /// Operators that a graph computes shapes, lengths and indices with.
 const SHAPE_OPERATORS: [&str; 27] = [
-    "Add", "And", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Greater",
-    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Not", "Range", "ReduceProd", "Reshape", "Shape", "Slice", "Squeeze",
-    "Sub", "Unsqueeze", "Where",
-]; // fmt: skip
+    "Add",
+    "And",
+    "Cast",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Div",
+    "Equal",
+    "Expand",
+    "Gather",
+    "Greater",
+    "Identity",
+    "Less",
+    "Max",
+    "Min",
+    "Mod",
+    "Mul",
+    "Not",
+    "Range",
+    "ReduceProd",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Squeeze",
+    "Sub",
+    "Unsqueeze",
+    "Where",
+];
 
 /// A node and who computes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -93,7 +93,11 @@ fn slots_threads_and_memory_change_no_answer() {
         // Room for hardly more than one long row: chunks become smaller, answers stay.
         let tight = Batching { kv_bytes: Some(totals.kv_bytes / 5), ..wide };
         let (rows, tight_totals) = Asked::new("tiny_decoder", &settings, 2).answer(tight, |_| true);
-        assert!(tight.kv_bytes.is_some_and(|most| tight_totals.kv_bytes <= most), "{} of {tight:?}", tight_totals.kv_bytes);
+        assert!(
+            tight.kv_bytes.is_some_and(|most| tight_totals.kv_bytes <= most),
+            "{} of {tight:?}",
+            tight_totals.kv_bytes
+        );
         assert_eq!(outputs(&rows), outputs(&all));
     }
 }
