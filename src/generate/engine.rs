@@ -132,6 +132,8 @@ struct Class<'a, 'p> {
     jobs: Vec<Job<'p>>,
     views: Vec<&'p [u32]>,
     queue: VecDeque<Chunk>,
+    /// Rows of the trunk; where there are several, each prompt of a chunk has one.
+    trunk_rows: usize,
     /// Rows that are through, by the caller's number.
     done: HashSet<usize>,
 }
@@ -150,6 +152,7 @@ struct Row {
 
 /// Sizes of the buffers of a class, in tokens and rows.
 struct Plan {
+    /// Of one row of the trunk.
     trunk: usize,
     rows: usize,
     capacity: usize,
@@ -158,6 +161,7 @@ struct Plan {
 /// A row that waits in the trunk for a slot.
 struct Waiting {
     row: Row,
+    trunk_row: usize,
     path: Path,
 }
 
@@ -208,10 +212,18 @@ impl<'a, 'p> Class<'a, 'p> {
             prompts: if decoder.packs_prompts() { PROMPTS_PER_PASS } else { 1 },
             share: options.share_prefixes,
         };
-        let chunks = packing::plan(&views, packing);
+        let trunk_rows = if decoder.reads_rows() {
+            // They and a slot have to fit the budget.
+            let tokens = options.pass_tokens.min(budget.saturating_sub(options.capacity(longest)));
+            (tokens / longest.max(1)).min(PROMPTS_PER_PASS).min(views.len()).max(1)
+        } else {
+            1
+        };
+        let chunks =
+            if trunk_rows > 1 { packing::plan_rows(&views, trunk_rows) } else { packing::plan(&views, packing) };
         let needed = packing::needed(&chunks, |prompt| jobs[prompt].wanted);
         let queue = chunks.into_iter().zip(needed).filter_map(|(chunk, needed)| needed.then_some(chunk)).collect();
-        (Self { decoder, options, jobs, views, queue, done: HashSet::new() }, refused)
+        (Self { decoder, options, jobs, views, queue, trunk_rows, done: HashSet::new() }, refused)
     }
 
     /// The jobs again, those wanted that no answer was handed out for.
@@ -256,7 +268,7 @@ impl<'a, 'p> Class<'a, 'p> {
         emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
     ) -> Result<()> {
         let plan = self.plan()?;
-        let mut trunk = self.decoder.trunk(plan.trunk)?;
+        let mut trunk = self.decoder.trunk_of(self.trunk_rows, plan.trunk)?;
         live.resize_with(plan.rows, || None);
         // Made when the first prompts are read: by then a GPU has back what the slots of other prompts took.
         let mut made: Option<Slots> = None;
@@ -273,10 +285,11 @@ impl<'a, 'p> Class<'a, 'p> {
                 made = Some(slots);
             }
             for (slot, entry) in live.iter_mut().enumerate().filter(|(_, entry)| entry.is_none()) {
-                let (Some(slots), Some(Waiting { mut row, path })) = (made.as_mut(), waiting.pop_front()) else {
+                let (Some(slots), Some(Waiting { mut row, trunk_row, path })) = (made.as_mut(), waiting.pop_front())
+                else {
                     break;
                 };
-                slots.admit(slot, &trunk, &path)?;
+                slots.admit_row(slot, &trunk, trunk_row, &path)?;
                 row.since = Instant::now();
                 *entry = Some(row);
             }
@@ -307,7 +320,7 @@ impl<'a, 'p> Class<'a, 'p> {
 
     /// Bytes of the buffers that it works with.
     fn planned_bytes(&self) -> usize {
-        let tokens = self.plan().map_or(0, |plan| plan.trunk + plan.rows * plan.capacity);
+        let tokens = self.plan().map_or(0, |plan| self.trunk_rows * plan.trunk + plan.rows * plan.capacity);
         tokens * self.decoder.kv_shape().token_bytes()
     }
 
@@ -323,9 +336,10 @@ impl<'a, 'p> Class<'a, 'p> {
         let longest = self.views.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let capacity = self.options.capacity(longest);
         // A chunk that failed is read again, one prompt at a time.
-        let trunk = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0).max(longest);
+        let packed = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0).max(longest);
+        let trunk = if self.trunk_rows > 1 { longest } else { packed };
         let budget = self.options.kv_bytes / self.decoder.kv_shape().token_bytes();
-        let affordable = budget.saturating_sub(trunk) / capacity;
+        let affordable = budget.saturating_sub(self.trunk_rows * trunk) / capacity;
         ensure!(affordable > 0, "the plan leaves no room for a slot; this is a bug");
         let wanted = self.jobs.iter().filter(|job| job.wanted).count();
         Ok(Plan { trunk, rows: self.options.slots.min(affordable).min(wanted), capacity })

@@ -74,6 +74,24 @@ fn a_cache_kept_as_on_a_gpu_answers_as_the_hosts() {
 }
 
 #[test]
+fn prompts_in_rows_of_their_own_are_read_together() {
+    let mut pretended = decoder("tiny_gemma3", Provider::Cpu).pretend(Card::new(usize::MAX / 2, 0));
+    let options = Options { share_prefixes: false, ..options(0.0) };
+    let (together, totals) = answers(&mut pretended, &options);
+    // The long prompt alone in two passes of 256 tokens, the others in threes: a pass holds three of the longest.
+    assert_eq!((totals.passes, totals.failed), (9, 0), "{totals:?}");
+    let (one_by_one, alone) = answers(&mut decoder("tiny_gemma3", Provider::Cpu), &options);
+    assert_eq!((alone.passes, alone.read_tokens), (22, totals.read_tokens));
+    assert_eq!(together, one_by_one);
+    // Passes that do not fit become single rows.
+    let token = pretended.kv_shape().token_bytes();
+    let tight = decoder("tiny_gemma3", Provider::Cpu).pretend(Card::new(900 * token, 2 * token));
+    let (rows, totals) = answers(&mut { tight }, &options);
+    assert!(totals.shrunk_to.is_some() && totals.failed == 0, "{totals:?}");
+    assert_eq!(rows, one_by_one);
+}
+
+#[test]
 fn half_precision_is_alone_as_in_company_and_near_f32() {
     let mut half = decoder("tiny_decoder", Provider::Cuda);
     let mut full = decoder("tiny_decoder", Provider::Cpu);

@@ -11,7 +11,8 @@
 //! The attention operator has one rule for both providers: several new tokens after earlier ones are read one row at a time,
 //! and a decode step takes one new token for any number of rows, whose lengths it reads from the mask. So the CPU's way of
 //! reading prompts is right on a GPU too. Only its cost differs there: given an `attention_bias` the operator takes a slower
-//! kernel than flash attention, at every step, so a graph made for a GPU may do better without one and a prompt per pass.
+//! kernel than flash attention, at every step, so a graph made for a GPU may do better without one. Prompts of such a graph
+//! are read in rows of their own, padded on the right, which the operator allows where nothing comes before them.
 
 use super::decoder_graph::DecoderGraph;
 use super::element::Element;
@@ -80,7 +81,8 @@ impl Logits {
     }
 }
 
-/// Where prompts are read: one row that holds the tokens of a pass behind those it shares with the pass before.
+/// Where prompts are read: one row that holds the tokens of a pass behind those it shares with the pass before; or a row for
+/// each prompt of a pass.
 pub struct Trunk {
     kv: KvBuffer,
     /// Whether nothing was read yet.
@@ -153,9 +155,21 @@ impl Decoder {
         self.graph.bias.is_some() && self.graph.takes_position_ids && self.graph.index_rank == Some(2)
     }
 
-    /// An empty trunk.
+    /// Whether a prompt pass takes several prompts in rows of their own, none of which goes on from anything. On a GPU that
+    /// fills the card where the graph cannot keep prompts apart in one row; on a CPU it gains nothing but padding.
+    #[must_use]
+    pub fn reads_rows(&self) -> bool {
+        self.on_device() && self.graph.bias.is_none()
+    }
+
+    /// An empty trunk of one row.
     pub fn trunk(&self, capacity: usize) -> Result<Trunk> {
-        let mut kv = KvBuffer::new(&self.memory, self.graph.kv, 1, capacity)?;
+        self.trunk_of(1, capacity)
+    }
+
+    /// An empty trunk.
+    pub fn trunk_of(&self, rows: usize, capacity: usize) -> Result<Trunk> {
+        let mut kv = KvBuffer::new(&self.memory, self.graph.kv, rows, capacity)?;
         let mut binding = self.session.bind()?;
         self.graph.bind_cache(&mut binding, &mut kv)?;
         Ok(Trunk { kv, fresh: true, binding })
@@ -209,12 +223,7 @@ impl Decoder {
         // Anew for every pass: the last one's logits stay bound and have the shape of its prompts.
         binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
         let _claim = self.memory.claim_pass(new)?;
-        // A new trunk follows slots that are gone; those to come find their room.
-        let value = if std::mem::take(&mut trunk.fresh) {
-            self.session.run_bound_and_shrink(binding, "logits")?
-        } else {
-            self.session.run_bound(binding, "logits")?
-        };
+        let value = self.run_pass(trunk)?;
         let places = match self.graph.index_rank {
             Some(_) => (0..pass.wanted.len()).collect(),
             None => pass.wanted.clone(),
@@ -229,6 +238,53 @@ impl Decoder {
             self.graph.vocabulary
         );
         Ok(Logits { value, vocabulary: self.graph.vocabulary, places })
+    }
+
+    /// Reads prompts from their beginning, each in a row of the trunk, padded on the right; logits are those after the last
+    /// token of each. Rows of the trunk that have no prompt read a token that nobody looks at.
+    pub fn prefill_rows(&mut self, trunk: &mut Trunk, prompts: &[&[u32]]) -> Result<Logits> {
+        let (rows, width) = (trunk.kv.rows(), prompts.iter().map(|ids| ids.len()).max().unwrap_or(0));
+        ensure!(
+            self.graph.bias.is_none() && prompts.len() <= rows && (1..=trunk.kv.capacity()).contains(&width),
+            "{} prompts of up to {width} tokens do not fit a trunk of {rows} rows of {}; this is a bug",
+            prompts.len(),
+            trunk.kv.capacity()
+        );
+        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
+        let integers = |shape: &[usize], data: Vec<i64>| Tensor::from_array((shape.to_vec(), data)).map_err(failed);
+        let (mut ids, mut mask) = (vec![0; rows * width], vec![0; rows * width]);
+        let length = |row: usize| prompts.get(row).map_or(1, |ids| ids.len());
+        for row in 0..rows {
+            mask[row * width..][..length(row)].fill(1);
+            for (id, &token) in ids[row * width..].iter_mut().zip(prompts.get(row).copied().unwrap_or_default()) {
+                *id = i64::from(token);
+            }
+        }
+        let binding = &mut trunk.binding;
+        binding.bind_input("input_ids", &integers(&[rows, width], ids)?).map_err(failed)?;
+        binding.bind_input("attention_mask", &integers(&[rows, width], mask)?).map_err(failed)?;
+        if self.graph.takes_position_ids {
+            let positions = (0..rows).flat_map(|_| 0..width as i64).collect();
+            binding.bind_input("position_ids", &integers(&[rows, width], positions)?).map_err(failed)?;
+        }
+        if let Some(rank) = self.graph.index_rank {
+            let last = (0..rows).map(|row| length(row) as i64 - 1).collect();
+            binding.bind_input("logits_index", &integers(&[rows, 1][..rank], last)?).map_err(failed)?;
+        }
+        binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
+        let _claim = self.memory.claim_pass(rows * width)?;
+        let value = self.run_pass(trunk)?;
+        let place = |row: usize| if self.graph.index_rank.is_some() { row } else { row * width + length(row) - 1 };
+        Ok(Logits { value, vocabulary: self.graph.vocabulary, places: (0..prompts.len()).map(place).collect() })
+    }
+
+    /// Runs the graph on what is bound to the trunk. A new trunk follows slots that are gone; those to come find their room.
+    fn run_pass(&mut self, trunk: &mut Trunk) -> Result<DynValue> {
+        if std::mem::take(&mut trunk.fresh) {
+            self.session.run_bound_and_shrink(&mut trunk.binding, "logits")
+        } else {
+            self.session.run_bound(&mut trunk.binding, "logits")
+        }
     }
 
     /// Appends a token to every filled slot. Empty slots compute a token that nobody reads; rows do not see each other.

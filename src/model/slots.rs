@@ -99,9 +99,14 @@ impl Slots {
         &self.kv
     }
 
-    /// Fills an empty slot with the prompt that lies along `path` in the trunk.
+    /// Fills an empty slot with the prompt that lies along `path` in the trunk's first row.
     pub fn admit(&mut self, slot: usize, trunk: &Trunk, path: &Path) -> Result<()> {
-        self.kv.copy_row(slot, trunk.kv(), 0, path)?;
+        self.admit_row(slot, trunk, 0, path)
+    }
+
+    /// Fills an empty slot with the prompt that lies along `path` in a row of the trunk.
+    pub fn admit_row(&mut self, slot: usize, trunk: &Trunk, row: usize, path: &Path) -> Result<()> {
+        self.kv.copy_row(slot, trunk.kv(), row, path)?;
         self.lengths[slot] = path.len();
         self.write_mask(slot, path.len());
         Ok(())

@@ -4,7 +4,8 @@ use super::{Class, Job, Last, Read, Row, Waiting};
 use crate::generate::outcome::{Finished, Totals};
 use crate::generate::packing::{Chunk, Member};
 use crate::generate::sampling::{self, Sampler};
-use crate::model::decoder::Trunk;
+use crate::model::decoder::{Logits, Trunk};
+use crate::model::kv_cache::Path;
 use crate::model::out_of_memory::is_out_of_memory;
 use anyhow::{Context, Result, ensure};
 use std::collections::VecDeque;
@@ -26,18 +27,14 @@ impl Class<'_, '_> {
             let last = last.filter(|last| beginning(last.prompt) == beginning(chunk.prompts[0].prompt));
             trunk.keep(&last.context("the prompt before it was not read")?.path.prefix(chunk.carried))?;
         }
-        trunk.clear(chunk.lead())?;
-        let layout = chunk.layout(&self.views, self.options.pass_tokens);
-        let mut logits = None;
-        for pass in &layout.passes {
-            logits = Some(self.decoder.prefill(trunk, pass)?);
-            totals.passes += 1;
-            totals.read_tokens += pass.ids.len();
-        }
-        let logits = logits.context("a chunk without a prompt; this is a bug")?;
+        let (logits, paths) = if self.trunk_rows > 1 {
+            self.read_rows(chunk, trunk, totals)?
+        } else {
+            self.read_packed(chunk, trunk, totals)?
+        };
         let mut rows = Vec::with_capacity(chunk.prompts.len());
         let mut spoiled = false;
-        for (place, (member, path)) in chunk.prompts.iter().zip(&layout.paths).enumerate() {
+        for (place, (member, path)) in chunk.prompts.iter().zip(&paths).enumerate() {
             let Job { prompt, wanted } = self.jobs[member.prompt];
             // What is not a number spreads to everything in its row, hidden or not, and to what goes on from it. So the
             // others are read without it, and the same ones whether its own row is still wanted or not.
@@ -58,11 +55,34 @@ impl Class<'_, '_> {
                 first_token: started.elapsed(),
                 since: started,
             };
-            rows.push((Waiting { row, path: path.clone() }, token));
+            let trunk_row = if self.trunk_rows > 1 { place } else { 0 };
+            rows.push((Waiting { row, trunk_row, path: path.clone() }, token));
         }
         totals.prefill += started.elapsed();
-        let last = chunk.prompts.last().zip(layout.paths.into_iter().last()).filter(|_| !spoiled);
+        let last = chunk.prompts.last().zip(paths.into_iter().last()).filter(|_| !spoiled);
         Ok(Read { rows, last: last.map(|(member, path)| Last { prompt: member.prompt, path }) })
+    }
+
+    /// Several prompts in one row, behind what they share.
+    fn read_packed(&mut self, chunk: &Chunk, trunk: &mut Trunk, totals: &mut Totals) -> Result<(Logits, Vec<Path>)> {
+        trunk.clear(chunk.lead())?;
+        let layout = chunk.layout(&self.views, self.options.pass_tokens);
+        let mut logits = None;
+        for pass in &layout.passes {
+            logits = Some(self.decoder.prefill(trunk, pass)?);
+            totals.passes += 1;
+            totals.read_tokens += pass.ids.len();
+        }
+        Ok((logits.context("a chunk without a prompt; this is a bug")?, layout.paths))
+    }
+
+    /// Every prompt in a row of its own.
+    fn read_rows(&mut self, chunk: &Chunk, trunk: &mut Trunk, totals: &mut Totals) -> Result<(Logits, Vec<Path>)> {
+        let prompts: Vec<&[u32]> = chunk.prompts.iter().map(|member| self.views[member.prompt]).collect();
+        let logits = self.decoder.prefill_rows(trunk, &prompts)?;
+        totals.passes += 1;
+        totals.read_tokens += prompts.iter().map(|ids| ids.len()).sum::<usize>();
+        Ok((logits, prompts.iter().map(|ids| Path::leading(ids.len())).collect()))
     }
 
     /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. Returns its last prompt.
@@ -87,11 +107,11 @@ impl Class<'_, '_> {
                 return Ok(None);
             }
         };
-        for (Waiting { row, path }, token) in rows {
+        for (Waiting { row, trunk_row, path }, token) in rows {
             totals.prompt_tokens += row.prompt_tokens;
             totals.shared_tokens += row.prefix_tokens;
             match self.advance(row, token, 1, totals) {
-                Ok(row) => waiting.push_back(Waiting { row, path }),
+                Ok(row) => waiting.push_back(Waiting { row, trunk_row, path }),
                 Err(ended) => finished.push(*ended),
             }
         }
