@@ -151,6 +151,9 @@ pub struct GenerateArguments {
     /// Node keys of the models that answer, instead of those of the run
     #[arg(long = "model", value_name = "KEY")]
     pub models: Vec<String>,
+    /// Who computes
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
     /// Limit on new tokens
     #[arg(long, value_name = "N")]
     pub max_new_tokens: Option<usize>,
@@ -181,7 +184,7 @@ pub struct GenerateArguments {
     /// Prompt tokens read in one pass
     #[arg(long, value_name = "N")]
     pub batch_tokens: Option<usize>,
-    /// Budget of the KV cache in MiB
+    /// Budget of the KV cache in MiB [default: 2048; with cuda what is free on the GPU]
     #[arg(long, value_name = "MB")]
     pub kv_cache_mb: Option<usize>,
     /// How rows are worked on

@@ -3,6 +3,7 @@
 //! run again alone, never mixes with what followed from the old state.
 
 use super::open_run::Run;
+use crate::model::provider::Provider;
 use crate::model::variant::Variant;
 use crate::score::with_metrics;
 use crate::settings::{Backend, Judge, Scoring};
@@ -41,6 +42,10 @@ pub fn of_generations(run: &Run) -> Result<String> {
     }
     if let Some(date) = &settings.date {
         fingerprint = fingerprint.value("date", date)?;
+    }
+    // Another export in another arithmetic.
+    if settings.provider != Provider::Cpu {
+        fingerprint = fingerprint.text("provider", settings.provider.name());
     }
     Ok(fingerprint.finish())
 }

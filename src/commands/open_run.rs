@@ -115,6 +115,11 @@ impl Run {
         Ok(registry)
     }
 
+    /// The registry with the models that generate as `generation.provider` computes them.
+    pub fn generation_registry(&self, context: &Context) -> Result<Registry> {
+        Ok(context.registry()?.on(self.record.settings.generation.provider))
+    }
+
     /// The keys of a list without those of skipped models.
     #[must_use]
     pub fn taking_part(&self, keys: &[String]) -> Vec<String> {

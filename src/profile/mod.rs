@@ -9,6 +9,7 @@ pub mod machine;
 
 use crate::executor::{Interrupted, Quit, milliseconds};
 use crate::generate::{Batching, Generator, Request};
+use crate::model::device;
 use crate::score::{Evaluator, Pair};
 use crate::store::rows::{GenerationRow, ProfileRow};
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ pub const EVALUATOR: &str = "evaluator";
 /// Longest latency per sample that percentiles tell apart: an hour, in microseconds. The mean has no such limit.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Where inference nodes run.
+/// Where a node runs unless it says otherwise.
 pub const DEVICE: &str = "cpu";
 
 /// Latencies per sample of one node.
@@ -41,6 +42,8 @@ pub struct Measurement {
     /// Latency per sample in microseconds, one entry per sample.
     histogram: Histogram<u64>,
     peak_memory_mb: Option<f64>,
+    /// Most bytes of the GPU that were taken after a call.
+    peak_device_bytes: Option<usize>,
 }
 
 impl Measurement {
@@ -56,6 +59,7 @@ impl Measurement {
             tokens: 0,
             histogram,
             peak_memory_mb: None,
+            peak_device_bytes: None,
         })
     }
 
@@ -66,6 +70,11 @@ impl Measurement {
         self.elapsed += elapsed;
         self.tokens += tokens;
         self.note(elapsed.as_nanos() / (rows.max(1) as u128 * 1000), rows);
+    }
+
+    /// Takes note of how many bytes of the GPU are taken. What a call takes, ONNX Runtime's arena keeps until after it.
+    fn note_device(&mut self, taken: Option<usize>) {
+        self.peak_device_bytes = self.peak_device_bytes.max(taken);
     }
 
     /// Adds a sample that ran side by side with others.
@@ -103,6 +112,7 @@ impl Measurement {
             throughput: Some(self.samples as f64 / seconds),
             tokens_per_s: Some(self.tokens as f64 / seconds),
             peak_memory_mb: self.peak_memory_mb,
+            peak_device_memory_mb: self.peak_device_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)),
             cost_norm: 0.0,
             source: "measured".to_owned(),
         }
@@ -119,10 +129,12 @@ pub fn measure_generator(
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(1)?;
+    generator.provider().name().clone_into(&mut measurement.device);
     for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
         let started = Instant::now();
         let (_, rows) = generator.answer_all(std::slice::from_ref(request), batching, quit)?;
         let elapsed = started.elapsed();
+        measurement.note_device(device::bytes_taken(generator.provider())?);
         if i >= warmup {
             measurement.record(1, elapsed, rows.iter().map(output_tokens).sum());
         }
@@ -141,10 +153,12 @@ pub fn measure_generator_batched(
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(batching.slots)?;
+    generator.provider().name().clone_into(&mut measurement.device);
     generator.answer_all(&requests[..warmup.min(requests.len())], batching, quit)?;
     let started = Instant::now();
     let (_, rows) = generator.answer_all(requests, batching, quit)?;
     measurement.elapsed = started.elapsed();
+    measurement.note_device(device::bytes_taken(generator.provider())?);
     for row in &rows {
         let latency = row.latency_ms.context("an answer without a latency; this is a bug")?;
         measurement.record_one_of_many(Duration::from_secs_f64(latency / 1e3), output_tokens(row));
@@ -180,6 +194,7 @@ pub fn measure_evaluator(
             return Err(Interrupted.into());
         }
         if i >= warmup {
+            measurement.note_device(device::bytes_taken(evaluator.provider())?);
             measurement.record(batch.len(), elapsed, totals.tokens);
         }
     }

@@ -227,6 +227,11 @@ pub struct ProfileRow {
     /// the system does not say.
     #[schemars(extend("unit" = "MB"))]
     pub peak_memory_mb: Option<f64>,
+    /// Most memory of the GPU that was seen taken after a timed call, in MB, weights and whatever else is on the card included;
+    /// null unless measured on a GPU.
+    #[schemars(extend("unit" = "MB"))]
+    #[serde(default)]
+    pub peak_device_memory_mb: Option<f64>,
     /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type; 0 for all where nothing sets them
     /// apart.
     #[schemars(extend("unit" = "share, 0 to 1"))]
@@ -370,7 +375,7 @@ pub struct BenchRow {
     pub model: String,
     /// `cpu`, `openvino` or `cuda`; LLMs are run with `cpu`.
     pub provider: String,
-    /// `f32`, `bf16` or `int8`; LLMs compute in `f32`, whatever their weights are kept in.
+    /// `f32`, `bf16`, `f16` or `int8`; on the CPU LLMs compute in `f32`, whatever their weights are kept in.
     pub precision: String,
     /// Sessions side by side.
     pub workers: i32,
