@@ -1,8 +1,8 @@
-//! Intervals of correlations by resampling tasks, not rows: the answers of all models to one prompt share its
-//! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by the report and the
-//! quality signals.
+//! Intervals by resampling tasks, not rows: the answers of all models to one prompt share its reference, so rows are not
+//! independent and the usual interval (Fisher's, of a correlation) is too narrow. Called by the report and the quality signals for
+//! correlations, and by [`super::paired`] for differences between two runs.
 
-use super::quantile;
+use super::{quantile, standard_deviation};
 use crate::digest::sha256_fields;
 use rand_core::Rng;
 use rand_pcg::Pcg64;
@@ -13,11 +13,17 @@ const RESAMPLES: usize = 2000;
 /// Fixed, so that the report of a run is the same every time.
 const SEED: u128 = 42;
 /// Fewer tasks than this are too few to resample.
-const FEWEST_TASKS: usize = 10;
+pub const FEWEST_TASKS: usize = 10;
 /// Share of resamples in which r must be defined for the interval to be given.
 const DEFINED: f64 = 0.95;
 
-/// Sums of one task's pairs, which add up to the sums of any resample.
+/// What one task adds to a statistic: sums, which add up to those of any resample.
+pub trait Additive: Copy + Default {
+    /// Adds what another task adds.
+    fn add(&mut self, other: &Self);
+}
+
+/// Sums of one task's pairs, for Pearson's r.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sums {
     n: f64,
@@ -28,7 +34,7 @@ pub struct Sums {
     xy: f64,
 }
 
-impl Sums {
+impl Additive for Sums {
     fn add(&mut self, other: &Self) {
         self.n += other.n;
         self.x += other.x;
@@ -37,8 +43,12 @@ impl Sums {
         self.yy += other.yy;
         self.xy += other.xy;
     }
+}
 
-    fn pearson(&self) -> Option<f64> {
+impl Sums {
+    /// Pearson's r of all pairs; null for a constant column.
+    #[must_use]
+    pub fn pearson(&self) -> Option<f64> {
         let x = self.xx - self.x * self.x / self.n;
         let y = self.yy - self.y * self.y / self.n;
         let xy = self.xy - self.x * self.y / self.n;
@@ -72,11 +82,32 @@ pub fn sums_by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec
 
 /// The tasks of one type.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group<'a> {
+pub struct Group<'a, S = Sums> {
     /// Name of the type; every name has random numbers of its own.
     pub name: &'a str,
     /// Sums of each task.
-    pub tasks: Vec<Sums>,
+    pub tasks: Vec<S>,
+}
+
+/// How far a statistic spreads over the resamples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The 2.5th percentile.
+    pub low: f64,
+    /// The 97.5th percentile.
+    pub high: f64,
+    /// Standard deviation: the standard error of the statistic.
+    pub standard_error: f64,
+}
+
+/// Spreads of a statistic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spreads {
+    /// One per group, in order; null for fewer than ten tasks, and where the statistic is not defined in 95 % of the resamples.
+    pub groups: Vec<Option<Spread>>,
+    /// Of the unweighted mean over the groups; null where a group has fewer than ten tasks, and where the statistic is not
+    /// defined in all groups at once in 95 % of the resamples.
+    pub mean: Option<Spread>,
 }
 
 /// 95 % percentile intervals of Pearson's r.
@@ -89,20 +120,25 @@ pub struct Intervals {
     pub mean: Option<(f64, f64)>,
 }
 
-/// Resamples the tasks of every group with replacement. What is drawn depends on the group's name and number of tasks alone,
-/// not on the company it is in.
+/// Intervals of Pearson's r: the ends of its [`spreads`].
 #[must_use]
 pub fn pearson_intervals(groups: &[Group]) -> Intervals {
+    let ends = |spread: Option<Spread>| spread.map(|spread| (spread.low, spread.high));
+    let Spreads { groups, mean } = spreads(groups, Sums::pearson);
+    Intervals { groups: groups.into_iter().map(ends).collect(), mean: ends(mean) }
+}
+
+/// Resamples the tasks of every group with replacement. What is drawn depends on the group's name and number of tasks alone,
+/// not on the company it is in. `statistic` says what the sums of a resample amount to; null where it is not defined.
+#[must_use]
+pub fn spreads<S: Additive>(groups: &[Group<S>], statistic: impl Fn(&S) -> Option<f64>) -> Spreads {
     let drawn: Vec<Option<Vec<Option<f64>>>> =
-        groups.iter().map(|group| resample(&group.tasks, stream(group.name))).collect();
+        groups.iter().map(|group| resample(&group.tasks, stream(group.name), &statistic)).collect();
     let means = drawn.iter().cloned().collect::<Option<Vec<_>>>().filter(|groups| !groups.is_empty()).map(|groups| {
         let mean_of = |i: usize| groups.iter().map(|r| r[i]).sum::<Option<f64>>().map(|sum| sum / groups.len() as f64);
         (0..RESAMPLES).map(mean_of).collect()
     });
-    Intervals {
-        groups: drawn.into_iter().map(|r| r.and_then(percentiles)).collect(),
-        mean: means.and_then(percentiles),
-    }
+    Spreads { groups: drawn.into_iter().map(|r| r.and_then(spread)).collect(), mean: means.and_then(spread) }
 }
 
 /// The random stream of a group.
@@ -111,30 +147,38 @@ fn stream(name: &str) -> u128 {
     u128::from_le_bytes(std::array::from_fn(|place| hash[place]))
 }
 
-fn resample(tasks: &[Sums], stream: u128) -> Option<Vec<Option<f64>>> {
+fn resample<S: Additive>(
+    tasks: &[S],
+    stream: u128,
+    statistic: &impl Fn(&S) -> Option<f64>,
+) -> Option<Vec<Option<f64>>> {
     if tasks.len() < FEWEST_TASKS {
         return None;
     }
     let mut random = Pcg64::new(SEED, stream);
     let mut draw = || {
-        let mut total = Sums::default();
+        let mut total = S::default();
         for _ in 0..tasks.len() {
             let index = (u128::from(random.next_u64()) * tasks.len() as u128) >> 64;
             total.add(&tasks[index as usize]);
         }
-        total.pearson()
+        statistic(&total)
     };
     Some((0..RESAMPLES).map(|_| draw()).collect())
 }
 
-fn percentiles(values: Vec<Option<f64>>) -> Option<(f64, f64)> {
+fn spread(values: Vec<Option<f64>>) -> Option<Spread> {
     let drawn = values.len() as f64;
     let mut defined: Vec<f64> = values.into_iter().flatten().collect();
     if (defined.len() as f64) < DEFINED * drawn {
         return None;
     }
     defined.sort_by(f64::total_cmp);
-    quantile(&defined, 0.025).zip(quantile(&defined, 0.975))
+    Some(Spread {
+        low: quantile(&defined, 0.025)?,
+        high: quantile(&defined, 0.975)?,
+        standard_error: standard_deviation(&defined)?,
+    })
 }
 
 #[cfg(test)]

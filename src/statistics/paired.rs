@@ -1,0 +1,327 @@
+//! Differences between two runs on the same rows. What makes a record hard is the same in both, so a difference is resampled as
+//! one quantity, record by record, by the routine that gives correlations their intervals ([`super::bootstrap`]).
+//!
+//! An interval is the percentile interval. The p beside it is Student's t of the difference over the bootstrap's standard
+//! error with records minus groups degrees of freedom: the resamples alone cannot tell probabilities below one in their number,
+//! which a correction for many comparisons needs.
+
+use super::bootstrap::{Additive, Group, Spread, Sums, spreads, sums_by_task};
+use super::significance::two_sided_p;
+use super::{agreement, mean};
+use std::collections::BTreeMap;
+
+/// A pair of finite values of one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair<'a> {
+    /// The record that the row is about.
+    pub record: &'a str,
+    /// In the first run.
+    pub baseline: f64,
+    /// In the second.
+    pub other: f64,
+}
+
+/// A pair of points of one row, each finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Points<'a> {
+    /// The record that the row is about.
+    pub record: &'a str,
+    /// (x, y) in the first run.
+    pub baseline: (f64, f64),
+    /// (x, y) in the second.
+    pub other: (f64, f64),
+}
+
+/// A statistic in two runs. Every number is in the unit of the statistic but `p` and the counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Difference {
+    /// In the first run; null where it is not defined.
+    pub baseline: Option<f64>,
+    /// In the second.
+    pub other: Option<f64>,
+    /// Second minus first; null where either is.
+    pub value: Option<f64>,
+    /// 95 % interval and standard error of `value`; null for fewer than ten records, and where the statistic is not defined in 95 %
+    /// of the resamples.
+    pub spread: Option<Spread>,
+    /// Probability of a difference this large if there were none; null where `spread` is.
+    pub p: Option<f64>,
+    /// Rows compared.
+    pub rows: usize,
+    /// Records that they are about.
+    pub records: usize,
+    /// How alike the rows are.
+    pub likeness: Likeness,
+}
+
+/// How alike two runs are in every row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// The same bits.
+    #[default]
+    Identical,
+    /// The same but for the rounding of single precision: batches of another shape add up in another order.
+    Rounding,
+    /// Not the same.
+    Different,
+}
+
+/// Difference, relative to a value or to one, that the rounding of single precision may make.
+const ROUNDING: f64 = 1e-5;
+
+impl Likeness {
+    fn of(baseline: f64, other: f64) -> Self {
+        if baseline.to_bits() == other.to_bits() {
+            Self::Identical
+        } else if (baseline - other).abs() <= ROUNDING * baseline.abs().max(1.0) {
+            Self::Rounding
+        } else {
+            Self::Different
+        }
+    }
+}
+
+/// Differences per group, and of the unweighted mean over groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Differences {
+    /// One per group, in order.
+    pub groups: Vec<Difference>,
+    /// Of the mean over groups; null values unless every group has them.
+    pub mean: Difference,
+}
+
+/// One record's share of a mean difference.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shift {
+    n: f64,
+    sum: f64,
+}
+
+impl Additive for Shift {
+    fn add(&mut self, other: &Self) {
+        self.n += other.n;
+        self.sum += other.sum;
+    }
+}
+
+/// One record's share of two correlations.
+#[derive(Debug, Clone, Copy, Default)]
+struct TwoSums {
+    baseline: Sums,
+    other: Sums,
+}
+
+impl Additive for TwoSums {
+    fn add(&mut self, other: &Self) {
+        self.baseline.add(&other.baseline);
+        self.other.add(&other.other);
+    }
+}
+
+/// Differences of means over rows. A group is its name and its rows.
+#[must_use]
+pub fn mean_differences(groups: &[(&str, Vec<Pair>)]) -> Differences {
+    let found = groups.iter().map(|(_, rows)| Difference {
+        baseline: mean(rows.iter().map(|row| row.baseline)),
+        other: mean(rows.iter().map(|row| row.other)),
+        rows: rows.len(),
+        likeness: rows.iter().map(|row| Likeness::of(row.baseline, row.other)).max().unwrap_or_default(),
+        ..Difference::default()
+    });
+    let sums = groups.iter().map(|(name, rows)| Group { name, tasks: shifts(rows) }).collect();
+    finish(found.collect(), sums, |sums: &Shift| (sums.n > 0.0).then(|| sums.sum / sums.n))
+}
+
+fn shifts(rows: &[Pair]) -> Vec<Shift> {
+    let mut by_record: BTreeMap<&str, Shift> = BTreeMap::new();
+    for row in rows {
+        by_record.entry(row.record).or_default().add(&Shift { n: 1.0, sum: row.other - row.baseline });
+    }
+    by_record.into_values().collect()
+}
+
+/// Differences of Pearson's r over rows.
+#[must_use]
+pub fn pearson_differences(groups: &[(&str, Vec<Points>)]) -> Differences {
+    let found = groups.iter().map(|(_, rows)| {
+        let column = |read: fn(&Points) -> f64| rows.iter().map(|row| Some(read(row))).collect::<Vec<_>>();
+        let likeness =
+            |row: &Points| Likeness::of(row.baseline.0, row.other.0).max(Likeness::of(row.baseline.1, row.other.1));
+        Difference {
+            baseline: agreement(&column(|row| row.baseline.0), &column(|row| row.baseline.1)).pearson,
+            other: agreement(&column(|row| row.other.0), &column(|row| row.other.1)).pearson,
+            rows: rows.len(),
+            likeness: rows.iter().map(likeness).max().unwrap_or_default(),
+            ..Difference::default()
+        }
+    });
+    let sums = groups.iter().map(|(name, rows)| Group { name, tasks: two_sums(rows) }).collect();
+    finish(found.collect(), sums, |sums: &TwoSums| Some(sums.other.pearson()? - sums.baseline.pearson()?))
+}
+
+fn two_sums(rows: &[Points]) -> Vec<TwoSums> {
+    let records: Vec<&str> = rows.iter().map(|row| row.record).collect();
+    let sums = |read: fn(&Points) -> (f64, f64)| {
+        let (x, y): (Vec<_>, Vec<_>) = rows.iter().map(read).map(|(x, y)| (Some(x), Some(y))).unzip();
+        sums_by_task(&records, &x, &y)
+    };
+    // The rows are the same, so both lists hold the same records, in the same order.
+    let pairs = sums(|row| row.baseline).into_iter().zip(sums(|row| row.other));
+    pairs.map(|(baseline, other)| TwoSums { baseline, other }).collect()
+}
+
+/// Fills in differences, intervals and the mean over groups. Rows that are all the same, or differ by rounding alone, need no
+/// resampling: there is nothing to be unsure of.
+fn finish<S: Additive>(
+    mut groups: Vec<Difference>,
+    sums: Vec<Group<S>>,
+    statistic: impl Fn(&S) -> Option<f64>,
+) -> Differences {
+    for (group, sums) in groups.iter_mut().zip(&sums) {
+        group.records = sums.tasks.len();
+        group.value = group.other.zip(group.baseline).map(|(other, baseline)| other - baseline);
+    }
+    let average = |read: fn(&Difference) -> Option<f64>| {
+        groups.iter().map(read).collect::<Option<Vec<f64>>>().and_then(|values| mean(&values))
+    };
+    let mut over_groups = Difference {
+        baseline: average(|group| group.baseline),
+        other: average(|group| group.other),
+        value: average(|group| group.value),
+        rows: groups.iter().map(|group| group.rows).sum(),
+        records: groups.iter().map(|group| group.records).sum(),
+        likeness: groups.iter().map(|group| group.likeness).max().unwrap_or_default(),
+        ..Difference::default()
+    };
+    if over_groups.likeness == Likeness::Different {
+        let found = spreads(&sums, statistic);
+        for (group, spread) in groups.iter_mut().zip(found.groups) {
+            group.set_spread(spread, 1);
+        }
+        over_groups.set_spread(found.mean, sums.len());
+    }
+    Differences { groups, mean: over_groups }
+}
+
+impl Difference {
+    fn set_spread(&mut self, spread: Option<Spread>, groups: usize) {
+        let (Some(value), Some(spread), Likeness::Different) = (self.value, spread, self.likeness) else { return };
+        self.spread = Some(spread);
+        let degrees = self.records.saturating_sub(groups) as f64;
+        // Without any spread the difference is the same in every record: no difference, or one that cannot be chance.
+        self.p = if value == 0.0 { Some(1.0) } else { two_sided_p(value / spread.standard_error, degrees) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(records: usize) -> Vec<String> {
+        (0..records).map(|i| format!("r{i}")).collect()
+    }
+
+    /// Rows that differ by `shift` and a wobble of period seven around it.
+    fn pairs(ids: &[String], shift: f64) -> Vec<Pair<'_>> {
+        let other = |i: usize| i as f64 + shift + (i % 7) as f64 - 3.0;
+        ids.iter().enumerate().map(|(i, record)| Pair { record, baseline: i as f64, other: other(i) }).collect()
+    }
+
+    #[test]
+    fn pairing_takes_the_difficulty_of_records_out() {
+        let ids = ids(70);
+        let found = mean_differences(&[("qa", pairs(&ids, 2.0))]).groups[0];
+        assert_eq!((found.rows, found.records, found.likeness), (70, 70, Likeness::Different));
+        assert!((found.value.expect("a value") - 2.0).abs() < 1e-12);
+        let spread = found.spread.expect("seventy records are enough");
+        // The wobble has a standard deviation of two, the values one of twenty: 2 / sqrt(70), not 20 / sqrt(35).
+        assert!((spread.standard_error - 2.0 / 70.0_f64.sqrt()).abs() < 0.02, "{spread:?}");
+        assert!(spread.low > 1.4 && spread.high < 2.6, "{spread:?}");
+        assert!(found.p.expect("p") < 1e-9);
+    }
+
+    #[test]
+    fn a_difference_of_zero_stays_within() {
+        let ids = ids(70);
+        let found = mean_differences(&[("qa", pairs(&ids, 0.0))]).groups[0];
+        let spread = found.spread.expect("an interval");
+        assert!(spread.low < 0.0 && spread.high > 0.0 && found.p.expect("p") > 0.9, "{found:?}");
+    }
+
+    #[test]
+    fn rows_of_a_record_count_once() {
+        let ids = ids(70);
+        let once = mean_differences(&[("qa", pairs(&ids, 2.0))]).groups[0];
+        let rows = pairs(&ids, 2.0);
+        let four = mean_differences(&[("qa", rows.iter().flat_map(|row| [*row; 4]).collect())]).groups[0];
+        let width = |found: Difference| found.spread.map(|spread| spread.high - spread.low).expect("an interval");
+        assert_eq!((four.rows, four.records), (280, 70));
+        assert!((width(once) - width(four)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn groups_weigh_the_same() {
+        let (many, few) = (ids(60), ids(20));
+        let found = mean_differences(&[("qa", pairs(&many, 0.0)), ("summarization", pairs(&few, 4.0))]);
+        let parts: Vec<f64> = found.groups.iter().map(|group| group.value.expect("a value")).collect();
+        let mean = found.mean.value.expect("a value");
+        assert!((mean - f64::midpoint(parts[0], parts[1])).abs() < 1e-12, "{mean} {parts:?}");
+        assert_eq!(found.mean.records, 80);
+        let empty = mean_differences(&[("qa", pairs(&many, 0.0)), ("summarization", Vec::new())]);
+        assert_eq!((empty.mean.value, empty.mean.spread, empty.mean.p), (None, None, None));
+        assert!(empty.groups[0].spread.is_some());
+    }
+
+    #[test]
+    fn equal_rows_and_few_records_have_no_interval() {
+        let many = ids(40);
+        let same: Vec<Pair> = many.iter().map(|record| Pair { record, baseline: 0.1, other: 0.1 }).collect();
+        let found = mean_differences(&[("qa", same)]).mean;
+        assert_eq!((found.likeness, found.value, found.spread), (Likeness::Identical, Some(0.0), None));
+        let rounded = |by| Pair { record: "r", baseline: 0.1, other: 0.1 + by };
+        let likeness = |by| mean_differences(&[("qa", vec![rounded(0.0), rounded(by)])]).mean.likeness;
+        assert_eq!((likeness(1e-7), likeness(1e-4)), (Likeness::Rounding, Likeness::Different));
+        let few = ids(9);
+        let found = mean_differences(&[("qa", pairs(&few, 5.0))]).mean;
+        assert!(found.value.is_some() && found.spread.is_none() && found.p.is_none());
+    }
+
+    #[test]
+    fn a_constant_difference_is_no_chance() {
+        let many = ids(40);
+        let rows: Vec<Pair> = many.iter().map(|record| Pair { record, baseline: 1.0, other: 2.0 }).collect();
+        let found = mean_differences(&[("qa", rows)]).mean;
+        assert_eq!((found.value, found.p), (Some(1.0), Some(0.0)));
+        assert_eq!(found.spread.map(|spread| (spread.low, spread.high)), Some((1.0, 1.0)));
+    }
+
+    #[test]
+    fn correlations_are_compared_on_the_same_resamples() {
+        let many = ids(80);
+        let point = |i: usize, noise: f64| (i as f64, i as f64 + noise * ((i * 37 % 11) as f64 - 5.0));
+        let rows = |noise: f64| -> Vec<Points> {
+            many.iter()
+                .enumerate()
+                .map(|(i, record)| Points { record, baseline: point(i, 1.0), other: point(i, noise) })
+                .collect()
+        };
+        let worse = pearson_differences(&[("qa", rows(10.0))]).groups[0];
+        let (baseline, other) = worse.baseline.zip(worse.other).expect("both are defined");
+        assert!(baseline > other && worse.value == Some(other - baseline));
+        assert!(worse.spread.expect("an interval").high < 0.0 && worse.p.expect("p") < 0.01, "{worse:?}");
+        let same = pearson_differences(&[("qa", rows(1.0))]).mean;
+        assert!(same.likeness == Likeness::Identical && same.value == Some(0.0) && same.spread.is_none());
+    }
+
+    #[test]
+    fn a_constant_column_has_no_correlation_to_compare() {
+        let many = ids(40);
+        let rows = many.iter().enumerate().map(|(i, record)| Points {
+            record,
+            baseline: (i as f64, i as f64),
+            other: (0.5, i as f64),
+        });
+        let found = pearson_differences(&[("qa", rows.collect())]).mean;
+        assert_eq!((found.other, found.value, found.spread), (None, None, None));
+    }
+}
