@@ -128,8 +128,8 @@ pub fn mean_differences(groups: &[(&str, Vec<Pair>)]) -> Differences {
         likeness: rows.iter().map(|row| Likeness::of(row.baseline, row.other)).max().unwrap_or_default(),
         ..Difference::default()
     });
-    let sums = groups.iter().map(|(name, rows)| Group { name, tasks: shifts(rows) }).collect();
-    finish(found.collect(), sums, |sums: &Shift| (sums.n > 0.0).then(|| sums.sum / sums.n))
+    let sums: Vec<_> = groups.iter().map(|(name, rows)| Group { name, tasks: shifts(rows) }).collect();
+    finish(found.collect(), &sums, |sums: &Shift| (sums.n > 0.0).then(|| sums.sum / sums.n))
 }
 
 fn shifts(rows: &[Pair]) -> Vec<Shift> {
@@ -155,8 +155,8 @@ pub fn pearson_differences(groups: &[(&str, Vec<Points>)]) -> Differences {
             ..Difference::default()
         }
     });
-    let sums = groups.iter().map(|(name, rows)| Group { name, tasks: two_sums(rows) }).collect();
-    finish(found.collect(), sums, |sums: &TwoSums| Some(sums.other.pearson()? - sums.baseline.pearson()?))
+    let sums: Vec<_> = groups.iter().map(|(name, rows)| Group { name, tasks: two_sums(rows) }).collect();
+    finish(found.collect(), &sums, |sums: &TwoSums| Some(sums.other.pearson()? - sums.baseline.pearson()?))
 }
 
 fn two_sums(rows: &[Points]) -> Vec<TwoSums> {
@@ -174,10 +174,10 @@ fn two_sums(rows: &[Points]) -> Vec<TwoSums> {
 /// resampling: there is nothing to be unsure of.
 fn finish<S: Additive>(
     mut groups: Vec<Difference>,
-    sums: Vec<Group<S>>,
+    sums: &[Group<S>],
     statistic: impl Fn(&S) -> Option<f64>,
 ) -> Differences {
-    for (group, sums) in groups.iter_mut().zip(&sums) {
+    for (group, sums) in groups.iter_mut().zip(sums) {
         group.records = sums.tasks.len();
         group.value = group.other.zip(group.baseline).map(|(other, baseline)| other - baseline);
     }
@@ -194,7 +194,7 @@ fn finish<S: Additive>(
         ..Difference::default()
     };
     if over_groups.likeness == Likeness::Different {
-        let found = spreads(&sums, statistic);
+        let found = spreads(sums, statistic);
         for (group, spread) in groups.iter_mut().zip(found.groups) {
             group.set_spread(spread, 1);
         }
@@ -206,6 +206,11 @@ fn finish<S: Additive>(
 impl Difference {
     fn set_spread(&mut self, spread: Option<Spread>, groups: usize) {
         let (Some(value), Some(spread), Likeness::Different) = (self.value, spread, self.likeness) else { return };
+        // Rows on another scale, of which a correlation knows nothing, still leave it with the rounding of its sums.
+        if spread.low.abs().max(spread.high.abs()) <= ROUNDING * self.baseline.unwrap_or_default().abs().max(1.0) {
+            self.likeness = Likeness::Rounding;
+            return;
+        }
         self.spread = Some(spread);
         let degrees = self.records.saturating_sub(groups) as f64;
         // Without any spread the difference is the same in every record: no difference, or one that cannot be chance.
@@ -311,6 +316,19 @@ mod tests {
         assert!(worse.spread.expect("an interval").high < 0.0 && worse.p.expect("p") < 0.01, "{worse:?}");
         let same = pearson_differences(&[("qa", rows(1.0))]).mean;
         assert!(same.likeness == Likeness::Identical && same.value == Some(0.0) && same.spread.is_none());
+    }
+
+    #[test]
+    fn another_scale_is_no_movement_of_a_correlation() {
+        let many = ids(40);
+        let rows = many.iter().enumerate().map(|(i, record)| {
+            let (x, y) = (0.1 * i as f64, ((i * 37) % 11) as f64 / 3.0);
+            Points { record, baseline: (x, y), other: (0.7 * x + 1.1, y) }
+        });
+        let found = pearson_differences(&[("qa", rows.collect())]);
+        for found in [found.mean, found.groups[0]] {
+            assert_eq!((found.likeness, found.spread, found.p), (Likeness::Rounding, None, None));
+        }
     }
 
     #[test]

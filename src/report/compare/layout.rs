@@ -87,10 +87,13 @@ fn metrics(baseline: &str, pair: &Pair, blocks: &mut Vec<Block>) {
         [(Verdict::Rounding, "What is the same but for rounding"), (Verdict::Identical, "What is identical")]
     {
         let names: Vec<String> = of(verdict).iter().map(|metric| title(&metric.subject)).collect();
-        if !names.is_empty() {
-            blocks.push(Block::section(heading));
-            blocks.push(Block::paragraph(format!("{}.", names.join("; "))));
+        if names.is_empty() {
+            continue;
         }
+        blocks.push(Block::section(heading));
+        let all = names.len() == pair.metrics.len();
+        let text = if all { "Every metric.".to_owned() } else { format!("{}.", names.join("; ")) };
+        blocks.push(Block::paragraph(text));
     }
 }
 

@@ -188,7 +188,8 @@ impl Metric {
     }
 }
 
-/// Corrects the p of all metrics for their number, and puts what moved first, the surest movement before the others.
+/// Corrects the p of all metrics for their number, and puts what moved first: what is compared row by row before what has only
+/// chance of its own, the surest before the others.
 pub(super) fn correct_and_sort(metrics: &mut [Metric]) {
     // Metrics whose rows are all the same are true nulls for certain; they count in the family all the same.
     let same = |metric: &Metric| matches!(metric.verdict, Verdict::Identical | Verdict::Rounding);
@@ -206,5 +207,6 @@ pub(super) fn correct_and_sort(metrics: &mut [Metric]) {
         Verdict::Rounding => 3,
         Verdict::Identical => 4,
     };
-    metrics.sort_by(|a, b| rank(a.verdict).cmp(&rank(b.verdict)).then(b.size().total_cmp(&a.size())));
+    let key = |metric: &Metric| (rank(metric.verdict), metric.method != Method::Paired);
+    metrics.sort_by(|a, b| key(a).cmp(&key(b)).then(b.size().total_cmp(&a.size())));
 }

@@ -88,14 +88,14 @@ impl<'a> Pairing<'a> {
         }
         second.keys().filter(|id| !first.contains_key(*id)).for_each(|id| data.only_other.add(id));
         data.common = both.len();
-        let mut task_types = distinct(both.iter().map(|(_, task, _)| task.task_type.as_str()));
+        let mut task_types = distinct(both.iter().map(|(_, task, _)| task.kind.as_str()));
         task_types.sort_unstable();
         let place = |name: &str| task_types.iter().position(|task_type| *task_type == name).unwrap_or_default();
         let common = both.iter().map(|(id, task, same)| Common {
             id,
             baseline: task.place,
             other: same.place,
-            task_type: place(&task.task_type),
+            task_type: place(&task.kind),
         });
         Self { baseline, other, common: common.collect(), task_types, data }
     }

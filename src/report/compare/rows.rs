@@ -33,8 +33,14 @@ struct Plan<'a> {
     subject: Subject,
     unit: &'static str,
     over: Over<'a>,
-    compute: Box<dyn Fn(&Pairing<'a>, Over<'a>) -> (Differences, usize) + Send + Sync + 'a>,
+    compute: Box<Compute<'a>>,
 }
+
+/// What computes a metric, and how many rows it leaves out.
+type Compute<'a> = dyn Fn(&Pairing<'a>, Over<'a>) -> (Differences, usize) + Send + Sync + 'a;
+
+/// The rows of one LLM in both runs, the baseline first.
+type Both<'a, T> = (&'a [Option<T>], &'a [Option<T>]);
 
 /// A metric that is not defined in both runs, though it has values in one.
 pub(super) struct Absent {
@@ -78,12 +84,12 @@ fn answers<'a>(pairing: &Pairing<'a>, plans: &mut Vec<Plan<'a>>) {
 fn scores<'a>(pairing: &Pairing<'a>, plans: &mut Vec<Plan<'a>>) {
     let [a, b] = pairing.runs().map(|run| &run.tables.scores);
     for scorer in pairing.scorers() {
-        let both: Vec<(&str, &[Option<Score>], &[Option<Score>])> = a[scorer]
+        let both: Vec<(&str, Both<Score>)> = a[scorer]
             .iter()
-            .filter_map(|(model, own)| Some((model.as_str(), &own[..], &b[scorer].get(model)?[..])))
+            .filter_map(|(model, own)| Some((model.as_str(), (&own[..], &b[scorer].get(model)?[..]))))
             .collect();
-        for (model, a, b) in both.iter().copied() {
-            let columns = vec![(a, b)];
+        for (model, columns) in both.iter().copied() {
+            let columns = vec![columns];
             let subject = |metric| Subject::of_model(metric, model);
             plans.push(match scorer {
                 F1 => Plan::mean(subject("f1"), POINTS, Over::EachType, columns, |row: &Score| row.normalized),
@@ -99,7 +105,7 @@ fn scores<'a>(pairing: &Pairing<'a>, plans: &mut Vec<Plan<'a>>) {
         }
         if ![F1, EXACT_MATCH].contains(&scorer) {
             let mut add = |metric, read: fn(&Score) -> Option<f64>| {
-                let columns = both.iter().map(|(_, a, b)| (*a, *b)).collect();
+                let columns = both.iter().map(|(_, columns)| *columns).collect();
                 plans.push(Plan::mean(Subject::of_evaluator(metric, scorer), SHARE, Over::Rows, columns, read));
             };
             add("score_failed_share", |row| Some(share(row.failed)));
@@ -173,14 +179,12 @@ impl<'a> Plan<'a> {
         subject: Subject,
         unit: &'static str,
         over: Over<'a>,
-        columns: Vec<(&'a [Option<T>], &'a [Option<T>])>,
+        columns: Vec<Both<'a, T>>,
         read: fn(&T) -> Option<f64>,
     ) -> Self {
         let compute = move |pairing: &Pairing<'a>, over: Over<'a>| {
             let value = |row: &Option<T>| row.as_ref().and_then(read);
-            let values = |(a, b): &(&[Option<T>], &[Option<T>]), task: &Common| {
-                (value(&a[task.baseline]), value(&b[task.other]))
-            };
+            let values = |(a, b): &Both<T>, task: &Common| (value(&a[task.baseline]), value(&b[task.other]));
             let pair = |record, baseline, other| Pair { record, baseline, other };
             let (groups, left_out) = gather(pairing, over, &columns, values, pair);
             (mean_differences(&groups), left_out)

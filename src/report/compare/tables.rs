@@ -53,7 +53,8 @@ type Hash = [u8; 32];
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Task {
     pub place: usize,
-    pub task_type: String,
+    /// `qa` or `summarization`.
+    pub kind: String,
     /// Hash of everything that is asked and accepted.
     pub content: Hash,
 }
@@ -110,7 +111,7 @@ impl Tables {
         let content = sha256_fields(texts);
         let place = self.tasks.len();
         ensure!(!self.tasks.contains_key(&task_id), "the tasks table holds task `{task_id}` twice");
-        self.tasks.insert(task_id, Task { place, task_type, content });
+        self.tasks.insert(task_id, Task { place, kind: task_type, content });
         Ok(())
     }
 
@@ -149,7 +150,7 @@ impl Tables {
     pub fn add_grade(&mut self, row: &ComparedGrade) -> Result<()> {
         let Some(place) = self.place(&row.task_id) else { return Ok(()) };
         if self.judge.is_none() {
-            self.judge = Some(format!("{} at {}", row.judge, row.place));
+            self.judge = Some(format!("{} at {}", row.judge, row.place).trim_end_matches(" at ").to_owned());
         }
         let grade = Grade { score: finite(row.score), failed: row.error.is_some() };
         let tasks = self.tasks.len();

@@ -63,7 +63,8 @@ pub struct ComparedGrade {
     pub model: String,
     /// Name of the judge.
     pub judge: String,
-    /// Where it is.
+    /// Where it is; empty in tables of an earlier poq.
+    #[serde(default)]
     pub place: String,
     /// The grade, from 0 to 10; null when there is no grade.
     pub score: Option<f64>,
