@@ -75,7 +75,7 @@ pub enum Command {
     /// Simulate every combination of some settings, as one long table
     Sweep(SweepArguments),
     /// Say what the results mean
-    Report(StageArguments),
+    Report(ReportArguments),
     /// Make a run from answers that were made elsewhere
     Import(ImportArguments),
     /// What models there are
@@ -112,6 +112,17 @@ pub struct RunArguments {
 pub struct StageArguments {
     /// Directory of the run, e.g. results/quick
     pub run: PathBuf,
+}
+
+/// `poq report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Say how these runs differ from RUN instead: Markdown on stdout, or JSON with `--format json`; no run is changed
+    #[arg(long, value_name = "OTHER", num_args = 1..)]
+    pub compare: Vec<PathBuf>,
 }
 
 /// How missing models and failed rows are dealt with.

@@ -179,8 +179,7 @@ fn with_groups(mut fingerprint: Fingerprint, directory: &Path, names: Vec<String
 /// Refuses tables that were made from something else; `stage` is the command that makes them again.
 pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str, stage: &str) -> Result<()> {
     for path in paths {
-        let Some(stamp) = table::stamp(&path)? else { continue };
-        if stamp.inputs != expected {
+        if !is_current(&path, expected)? {
             bail!(
                 "`{}` was made with other settings or from other tables than the run has now\n\
                  hint: `poq {stage} {}` makes it again",
@@ -190,6 +189,11 @@ pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str
         }
     }
     Ok(())
+}
+
+/// Whether a table was made from what it should have been made from; a table that is not there is.
+pub fn is_current(path: &Path, expected: &str) -> Result<bool> {
+    Ok(table::stamp(path)?.is_none_or(|stamp| stamp.inputs == expected))
 }
 
 /// A stamp for a table of this run.

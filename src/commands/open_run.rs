@@ -32,6 +32,13 @@ impl Run {
         Ok(Self::new(dir, record))
     }
 
+    /// Opens a run to read from it alone: nothing below its directory changes, and the record stays as it was written.
+    pub fn look(root: &Path) -> Result<Self> {
+        let dir = RunDir::look(root)?;
+        let record = RunRecord::read(&dir.record())?;
+        Ok(Self { dir, settled: record.settings.clone(), record })
+    }
+
     /// Opens a run or makes it. Settings that differ from those the run was made with are refused, field by field,
     /// unless `update` says that redoing what they change is meant.
     pub fn create(root: &Path, experiment: Experiment, update: bool) -> Result<Self> {

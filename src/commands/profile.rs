@@ -225,6 +225,7 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
                 latency_ms_p50: None,
                 latency_ms_p95: None,
                 latency_ms_p99: None,
+                latency_ms_stderr: None,
                 tokens_per_s: None,
                 samples: 0,
                 source: (*source).to_owned(),

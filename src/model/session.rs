@@ -229,9 +229,11 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     match options.provider {
         Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(options.arena).build(),
         // By default it computes f32 products in TF32 on every GPU that has it: ten bits of mantissa.
+        // By default its fused norms sum squares in the half type, which the exported graphs are not meant for.
         // Its arena grows by what is asked for: by powers of two, a cache would take up to twice its size.
         Provider::Cuda => ort::ep::CUDA::default()
             .with_tf32(false)
+            .with_skip_layer_norm_strict_mode(true)
             .with_arena_extend_strategy(ort::ep::ArenaExtendStrategy::SameAsRequested)
             .build(),
         Provider::OpenVino => {

@@ -36,6 +36,8 @@ pub struct Measurement {
     samples: usize,
     /// Latencies of all samples, added up.
     latency: Duration,
+    /// Rows and time of each timed call; empty where samples ran side by side and do not stand for themselves.
+    calls: Vec<(usize, Duration)>,
     /// Wall time: less than the latencies where samples ran side by side.
     elapsed: Duration,
     tokens: usize,
@@ -55,6 +57,7 @@ impl Measurement {
             batch_size,
             samples: 0,
             latency: Duration::ZERO,
+            calls: Vec::new(),
             elapsed: Duration::ZERO,
             tokens: 0,
             histogram,
@@ -67,6 +70,7 @@ impl Measurement {
     fn record(&mut self, rows: usize, elapsed: Duration, tokens: usize) {
         self.samples += rows;
         self.latency += elapsed;
+        self.calls.push((rows, elapsed));
         self.elapsed += elapsed;
         self.tokens += tokens;
         self.note(elapsed.as_nanos() / (rows.max(1) as u128 * 1000), rows);
@@ -94,6 +98,16 @@ impl Measurement {
         Ok(Self::new(1)?.row(node_type, node))
     }
 
+    /// Standard error of the mean latency per sample, in ms: calls are the independent observations, weighted by their rows. Null
+    /// for fewer than two.
+    fn standard_error_ms(&self) -> Option<f64> {
+        let (calls, samples) = (self.calls.len() as f64, self.samples as f64);
+        let mean = milliseconds(self.latency) / samples;
+        let squares: f64 =
+            self.calls.iter().map(|(rows, time)| (milliseconds(*time) - mean * *rows as f64).powi(2)).sum();
+        (calls >= 2.0).then(|| (squares * calls / (calls - 1.0)).sqrt() / samples)
+    }
+
     /// The table row; the cost norm is filled in once the whole pool is known.
     #[must_use]
     pub fn row(&self, node_type: &str, node: &str) -> ProfileRow {
@@ -109,6 +123,7 @@ impl Measurement {
             latency_ms_p50: percentile(0.50),
             latency_ms_p95: percentile(0.95),
             latency_ms_p99: percentile(0.99),
+            latency_ms_stderr: self.standard_error_ms(),
             throughput: Some(self.samples as f64 / seconds),
             tokens_per_s: Some(self.tokens as f64 / seconds),
             peak_memory_mb: self.peak_memory_mb,
@@ -207,6 +222,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_call_and_samples_side_by_side_have_no_standard_error() {
+        let mut measurement = Measurement::new(8).expect("histogram");
+        measurement.record(8, Duration::from_millis(80), 10);
+        assert_eq!(measurement.row(EVALUATOR, "node").latency_ms_stderr, None);
+        let mut measurement = Measurement::new(8).expect("histogram");
+        (1..9).for_each(|ms| measurement.record_one_of_many(Duration::from_millis(ms), 10));
+        assert_eq!(measurement.row(INFERENCE, "node").latency_ms_stderr, None);
+    }
+
+    #[test]
     fn means_and_percentiles_are_those_of_the_recorded_latencies() {
         let mut measurement = Measurement::new(2).expect("histogram");
         for ms in 1..=100 {
@@ -219,6 +244,8 @@ mod tests {
         assert!(close(row.latency_ms_p50, 50.0), "{row:?}");
         assert!(close(row.latency_ms_p95, 95.0), "{row:?}");
         assert!(close(row.latency_ms_p99, 99.0), "{row:?}");
+        // A hundred calls of two rows: the standard deviation of 1 to 100 ms over the root of a hundred.
+        assert!(close(row.latency_ms_stderr, 29.011_491_975_882_016 / 10.0), "{row:?}");
         assert!(close(row.throughput, 1000.0 / 50.5) && close(row.tokens_per_s, 1000.0 / 10.1), "{row:?}");
     }
 }

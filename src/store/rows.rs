@@ -3,9 +3,11 @@
 //!
 //! An `Option` is a nullable column. Null always means "there is no value", never zero.
 
+mod compared;
 mod judge;
 mod signals;
 
+pub use compared::{ComparedAnswer, ComparedGrade, ComparedScore, ComparedTask};
 pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow, cost_usd};
 pub use signals::{CascadeRow, SignalAuditRow, SignalRow, SignalValue};
 
@@ -217,6 +219,10 @@ pub struct ProfileRow {
     /// 99th percentile, in ms; null when only a mean is known.
     #[schemars(extend("unit" = "ms"))]
     pub latency_ms_p99: Option<f64>,
+    /// Standard error of `latency_ms_mean` from the spread over timed calls, in ms; null unless measured in two calls or more, one
+    /// after the other, and in tables of an earlier poq.
+    #[schemars(extend("unit" = "ms"))]
+    pub latency_ms_stderr: Option<f64>,
     /// Samples per second; null when the latency is.
     #[schemars(extend("unit" = "samples per second"))]
     pub throughput: Option<f64>,
@@ -373,7 +379,7 @@ pub struct BenchRow {
     pub role: String,
     /// Node key.
     pub model: String,
-    /// `cpu`, `openvino` or `cuda`; LLMs are run with `cpu`.
+    /// `cpu`, `openvino` or `cuda`; LLMs know no `openvino`.
     pub provider: String,
     /// `f32`, `bf16`, `f16` or `int8`; on the CPU LLMs compute in `f32`, whatever their weights are kept in.
     pub precision: String,
