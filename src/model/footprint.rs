@@ -36,10 +36,12 @@ pub struct Footprint {
     pub run_gpu: Option<u64>,
 }
 
-/// Bytes to fetch: the sum of the published sizes; none where the registry lacks one.
+/// Bytes to fetch: the sum of the published sizes, and whether the registry gives all of them.
 #[must_use]
-pub fn download_bytes(model: &Model) -> Option<u64> {
-    model.artifacts.iter().map(|artifact| artifact.bytes).sum()
+pub fn download_bytes(model: &Model) -> (u64, bool) {
+    let sizes = model.artifacts.iter().map(|artifact| artifact.bytes);
+    let complete = sizes.clone().all(|size| size.is_some());
+    (sizes.flatten().sum(), complete)
 }
 
 /// Estimates from the number of parameters and the precision; none where the registry does not give the parameters.
@@ -145,8 +147,8 @@ mod tests {
         let artifact = model.artifacts[0].clone();
         model.artifacts =
             [Some(7), Some(5)].map(|bytes| crate::model::registry::Artifact { bytes, ..artifact.clone() }).to_vec();
-        assert_eq!(download_bytes(&model), Some(12));
+        assert_eq!(download_bytes(&model), (12, true));
         model.artifacts[0].bytes = None;
-        assert_eq!(download_bytes(&model), None);
+        assert_eq!(download_bytes(&model), (5, false));
     }
 }

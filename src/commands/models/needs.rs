@@ -9,7 +9,9 @@ use std::fmt::Write;
 #[derive(Debug, Serialize)]
 pub struct Needs {
     /// Sum of the published sizes.
-    pub download: Option<u64>,
+    pub download: u64,
+    /// Whether the registry gives all of them.
+    pub download_is_complete: bool,
     /// Exported for and run on the processor.
     pub cpu: Option<Footprint>,
     /// Exported for and run on a card.
@@ -25,22 +27,24 @@ pub struct Total {
     pub cpu: Footprint,
     /// Exported and run on a card.
     pub cuda: Footprint,
-    /// How many models the sums lack, because the registry does not give their sizes or parameters.
+    /// How many models the sums lack something of, because the registry does not give their sizes or parameters.
     pub models_without_figures: usize,
 }
 
 impl Needs {
     /// Estimates of `model::footprint`.
     pub fn of(model: &Model) -> Self {
+        let (download, download_is_complete) = download_bytes(model);
         Self {
-            download: download_bytes(model),
+            download,
+            download_is_complete,
             cpu: footprint(model, ExportFor::Cpu),
             cuda: footprint(model, ExportFor::Cuda),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.download.is_some() && self.cpu.is_some() && self.cuda.is_some()
+        self.download_is_complete && self.cpu.is_some() && self.cuda.is_some()
     }
 }
 
@@ -48,7 +52,7 @@ impl Total {
     /// Over the models of a listing.
     pub fn of<'n>(needs: impl Iterator<Item = &'n Needs> + Clone) -> Self {
         Self {
-            download: needs.clone().filter_map(|needs| needs.download).sum(),
+            download: needs.clone().map(|needs| needs.download).sum(),
             cpu: together(needs.clone().filter_map(|needs| needs.cpu)),
             cuda: together(needs.clone().filter_map(|needs| needs.cuda)),
             models_without_figures: needs.filter(|needs| !needs.is_complete()).count(),
@@ -93,12 +97,12 @@ pub fn text(models: &[(&str, &Needs)], total: &Total) -> String {
         "export",
         "card"
     );
-    let mut line = |name: &str, download: Option<u64>, cpu: Option<Footprint>, cuda: Option<Footprint>| {
+    let mut line = |name: &str, (download, complete): (u64, bool), cpu: Option<Footprint>, cuda: Option<Footprint>| {
         let on_card = cuda.and_then(|cuda| cuda.run_gpu);
         let _ = writeln!(
             text,
             "{name:width$} {:>8} | {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
-            gigabytes(download),
+            at_least(download, complete),
             gigabytes(cpu.map(|cpu| cpu.export_disk)),
             gigabytes(cpu.map(|cpu| cpu.export_ram)),
             gigabytes(cpu.map(|cpu| cpu.run_ram)),
@@ -108,17 +112,26 @@ pub fn text(models: &[(&str, &Needs)], total: &Total) -> String {
         );
     };
     for (key, needs) in models {
-        line(key, needs.download, needs.cpu, needs.cuda);
+        line(key, (needs.download, needs.download_is_complete), needs.cpu, needs.cuda);
     }
-    line("all, one at a time", Some(total.download), Some(total.cpu), Some(total.cuda));
+    line("all, one at a time", (total.download, total.models_without_figures == 0), Some(total.cpu), Some(total.cuda));
     if total.models_without_figures > 0 {
-        let _ = writeln!(text, "- : the registry does not give sizes or parameters; such models are not in the sums");
+        let _ = writeln!(text, ">= and - : the registry does not give all sizes, or no parameters; the sums lack them");
     }
     text.push_str(
         "disk beside the download = parameters x bytes of a weight; memory to export = 2 x the graph (or the weights in f32, if \
          more) + 2 GB; to run = 2 x the graph + 1 GB; on the card = 1.1 x the graph + 2 GB\n",
     );
     text
+}
+
+/// A sum of sizes, some of which may be unknown.
+fn at_least(bytes: u64, complete: bool) -> String {
+    match (bytes, complete) {
+        (0, false) => "-".into(),
+        (bytes, true) => gigabytes(Some(bytes)),
+        (bytes, false) => format!(">={}", gigabytes(Some(bytes))),
+    }
 }
 
 /// With one decimal, two below a tenth.
