@@ -93,10 +93,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
-    parser.add_argument("--provider", default="cpu", help="whose build of ONNX Runtime: cpu (default), openvino or cuda")
+    parser.add_argument("--provider", help="who computes: cpu, openvino or cuda (default: the experiment's, or else cpu)")
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     parser.add_argument("--datasets-dir", type=Path, default=REPOSITORY / "datasets", help="where their registry.toml lies")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.provider is None:
+        arguments.provider = registry.provider_of_experiment(arguments.experiment) if arguments.experiment else "cpu"
+    return arguments
 
 
 def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:

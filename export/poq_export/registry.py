@@ -241,6 +241,11 @@ def models_of_experiment(path: Path) -> list[str]:
     return list(dict.fromkeys(variants.get(key) or key for key in keys))
 
 
+def provider_of_experiment(path: Path) -> str:
+    """Who computes in an experiment: `scoring.provider`, or the CPU."""
+    return tomllib.loads(path.read_text(encoding="utf-8")).get("scoring", {}).get("provider", "cpu")
+
+
 def _runtime(entry: dict[str, Any]) -> Runtime:
     others = {name: value for name, value in entry.items() if isinstance(value, dict)}
     packages = {name: record(RuntimePackage, value, f"[runtime.{name}]") for name, value in others.items()}

@@ -6,8 +6,10 @@ import dataclasses
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from poq_export import registry
+from poq_export.__main__ import parse_arguments
 from poq_export.registry import RegistryError, RuntimePackage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -164,6 +166,25 @@ class ExportHash(unittest.TestCase):
         self.assertEqual(half.export_hash(), model.export_hash())
         drawn = dataclasses.replace(model, export=dataclasses.replace(model.export, head="untrained"))
         self.assertNotEqual(drawn.export_hash(), model.export_hash())
+
+
+class Experiments(unittest.TestCase):
+    def arguments_of(self, *given: str) -> str:
+        """The provider that a command line exports for."""
+        with mock.patch("sys.argv", ["poq_export", *given]):
+            return parse_arguments().provider
+
+    def test_the_experiment_says_who_computes_unless_the_command_line_does(self) -> None:
+        paper, quick = (str(REPOSITORY / "experiments" / f"{name}.toml") for name in ("paper", "quick"))
+        self.assertEqual(self.arguments_of("--experiment", paper), "cuda")
+        self.assertEqual(self.arguments_of("--experiment", paper, "--provider", "cpu"), "cpu")
+        self.assertEqual(self.arguments_of("--experiment", quick), "cpu")
+        self.assertEqual(self.arguments_of("--pool", "paper"), "cpu")
+
+    def test_the_papers_experiment_needs_the_papers_models(self) -> None:
+        pool = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
+        found = registry.models_of_experiment(REPOSITORY / "experiments" / "paper.toml")
+        self.assertEqual(sorted(found), sorted(model.key for model in pool))
 
 
 class Select(unittest.TestCase):
