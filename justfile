@@ -101,10 +101,15 @@ judge-server:
     fi
 
 # Run the tests; those on real models run where the models are exported
-test: runtime test-export judge-server
+test: runtime test-export judge-server && test-bench-gpu
     cargo test --release --locked
 
-# Benchmarks of the parts that need no model: planner, text metrics, executor on a fake backend, simulation
+# Test the GPU benchmark, which runs on the CPU for that
+[private]
+test-bench-gpu: runtime export-environment
+    PYTHONPATH=benches:benches/peers:export {{export_python}} -m unittest discover -s benches/gpu/tests -t benches
+
+# Benchmarks without real models: planner, text metrics, executor on a fake backend, simulation, judge, report of a million answers
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 
@@ -113,6 +118,15 @@ bench *FILTER:
 bench-peers *FLAGS: (export "--pool" "quick") (export "--pool" "bench") (runtime "openvino") peers-environment
     cargo build --release --locked
     PYTHONPATH=export .venv/peers/bin/python benches/peers/run.py {{FLAGS}}
+
+# Measure poq on a GPU against transformers, vLLM and sentence-transformers on the same card; fetches nothing
+# (flags: --dry-run on the CPU, --only PATTERN …, --minutes N, --commit-table, --python PYTHON, --wheels DIR; --help names all)
+bench-gpu *FLAGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # The export's environment where there is one; else a Python that has its packages.
+    python=$([[ -x {{export_python}} ]] && echo {{export_python}} || echo python3)
+    "$python" benches/gpu {{FLAGS}}
 
 [private]
 peers-environment:

@@ -6,7 +6,8 @@ FOLDER is where the wheels named in models/registry.toml were extracted. Writes 
 gate reads, and tests/expected/<key>_scores.json, which the tests of the engine read. Needs torch, transformers and
 sentence-transformers; everything recorded is tied to the sha256 of the weights it came from.
 
-For a model published as weights the reference is sentence-transformers, or transformers if it classifies. For a model published only as an ONNX graph
+For a model published as weights the reference is sentence-transformers, or transformers if it classifies; so it is for
+a whole published checkpoint, of which FOLDER has to hold one folder per model, named by its key. For a model published only as an ONNX graph
 there is nothing but the graph: its reference is ONNX Runtime's Python API fed by transformers' tokenizer, row by row;
 unless the export changes the graph, when it is transformers' implementation with the graph's weights.
 """
@@ -16,13 +17,14 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from poq_export import drift, registry
 from poq_export.fetch import sha256
-from poq_export.registry import Model
+from poq_export.registry import Model, PackageSource
 from poq_export.untrained import untrained_head
 from reference_texts import pairs, single_texts
 
@@ -44,14 +46,16 @@ def sentence_transformer(model: Model, paths: dict[str, Path]) -> tuple[str, Ref
     import torch
     from sentence_transformers import SentenceTransformer
 
-    encoder = SentenceTransformer(str(paths["model.safetensors"].parent), device="cpu").to(torch.float32)
+    folder = published_folder(paths)
+    encoder = SentenceTransformer(folder.name, device="cpu").to(torch.float32)
     if encoder.max_seq_length != model.max_length:
         raise SystemExit(f"{model.key}: the published length is {encoder.max_seq_length}, max_length says {model.max_length}")
 
     def answer(text: str) -> Row:
         tokens = encoder.tokenizer(text, truncation=True, max_length=model.max_length)
         (vector,) = encoder.encode([text], convert_to_numpy=True, normalize_embeddings=True)
-        return tokens["input_ids"], tokens["token_type_ids"], vector.tolist()
+        types = tokens.get("token_type_ids", [0] * len(tokens["input_ids"]))
+        return tokens["input_ids"], types, vector.tolist()
 
     return f"{versions('sentence-transformers', 'transformers', 'torch')}; float32, CPU, one text at a time", answer
 
@@ -59,12 +63,12 @@ def sentence_transformer(model: Model, paths: dict[str, Path]) -> tuple[str, Ref
 def sequence_classifier(model: Model, paths: dict[str, Path]) -> tuple[str, Reference]:
     """transformers in float32 on the CPU, one pair at a time; with the drawn head where the model asks for it."""
     import torch
-    from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(paths["tokenizer.json"]), pad_token="[PAD]")
     labels = max(1, len(model.scoring.labels or []))
-    folder = paths["model.safetensors"].parent
-    network = BertForSequenceClassification.from_pretrained(folder, num_labels=labels, dtype=torch.float32).eval()
+    with published_folder(paths) as folder:
+        network = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels, dtype=torch.float32).eval()
     if model.export.head == "untrained":
         weight, bias = untrained_head(network.config.hidden_size, labels)
         network.classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
@@ -79,7 +83,17 @@ def sequence_classifier(model: Model, paths: dict[str, Path]) -> tuple[str, Refe
 
     head = "a drawn head" if model.export.head == "untrained" else "its head"
     used = versions("transformers", "torch")
-    return f"{used}: BertForSequenceClassification with {head}; float32, CPU, row by row", answer
+    return f"{used}: {type(network).__name__} with {head}; float32, CPU, row by row", answer
+
+
+def published_folder(paths: dict[str, Path]) -> tempfile.TemporaryDirectory:
+    """The artifacts under the names they were published by, wherever they lie; gone with what is returned."""
+    folder = tempfile.TemporaryDirectory()
+    for name, path in paths.items():
+        target = Path(folder.name) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path.resolve())
+    return folder
 
 
 def published_weights(model: Model, paths: dict[str, Path]) -> tuple[str, Reference]:
@@ -134,14 +148,20 @@ def dequantized_graph(model: Model, paths: dict[str, Path]) -> tuple[str, Refere
     return f"{used}: DebertaV2 with the graph's dequantised weights; float32, CPU, row by row", answer
 
 
-REFERENCES = {"bert_encoder": published_weights, "copy_onnx": published_graph, "dequantize_onnx": dequantized_graph}
+REFERENCES = {
+    "bert_encoder": published_weights,
+    "checkpoint_encoder": published_weights,
+    "copy_onnx": published_graph,
+    "dequantize_onnx": dequantized_graph,
+}
 
 
 def artifact_paths(model: Model, wheels: Path) -> dict[str, Path]:
     """The artifacts inside the extracted wheels, each held to its hash."""
     paths = {}
     for artifact in model.artifact:
-        path = wheels / artifact.source[0].parts[0].file
+        source = artifact.source[0]
+        path = wheels / (source.parts[0].file if isinstance(source, PackageSource) else f"{model.key}/{artifact.name}")
         if sha256(path) != artifact.sha256:
             raise SystemExit(f"{model.key}: {path.name} is not the file that the registry describes")
         paths[artifact.name] = path

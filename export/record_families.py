@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 import tiny_families
 from poq_export.fetch import sha256
-from record_references import complete_reference, greedy, reference_name, shortened, write
+from record_references import complete_reference, greedy, hidden_states, reference_name, shortened, write
 from tiny_fixtures import checks, families
 
 HERE = Path(__file__).resolve().parent
@@ -53,7 +53,8 @@ def record(files: dict[str, Path]) -> dict[str, Any]:
         compared = {str(at): shortened(logits[at]) for at in where.tolist()}
         inputs.append({"text": text, "ids": ids, "logits": compared, "greedy": tokens, "margins": margins})
     artifacts = {name: sha256(files[name]) for name in TIED_TO}
-    return {"reference": reference_name(), "artifacts": artifacts, "inputs": inputs}
+    states = hidden_states(model, inputs)
+    return {"reference": reference_name(), "artifacts": artifacts, "hidden_states": states, "inputs": inputs}
 
 
 def record_fixture(tiny: tiny_families.Tiny) -> list[dict[str, Any]]:

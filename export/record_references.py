@@ -1,18 +1,23 @@
-"""Record what the reference implementation (transformers on torch, f32) computes from a decoder's weights.
+"""Record what the reference implementation (transformers on torch) computes from a decoder's weights.
 
     python export/record_references.py [KEY ...]
 
 Run by whoever adds a model or changes its weights, in an environment made from `requirements-reference.txt`. Everyone
 else exports against the committed recordings, without torch. The reference dequantises the same GGUF file, so what the
 gate measures is our graph, not the quantisation its publisher chose. A published checkpoint is read in f32.
+
+What is not committed is recorded right before a gate by `record_for_gate.py`, with the functions of this file: in f32 on
+the CPU or, for an export in half precision, in that precision on CUDA.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +27,7 @@ from jinja2.exceptions import TemplateError
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from poq_export import fetch, gguf_tokenizer, registry
+from poq_export import fetch, gguf_tokenizer, layers, registry
 from poq_export.gguf_file import GgufFile
 from poq_export.progress import say, step
 from poq_export.registry import Model
@@ -33,6 +38,27 @@ HERE = Path(__file__).resolve().parent
 TOP, SAMPLED, SEED = 32, 64, 20240817
 GREEDY_TOKENS = 32
 EXPECTED_KEY = "smollm2_135m"  # the model of the engine's end-to-end test
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where, and in which precision, the reference computes."""
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+
+def place(provider: str, precision: str) -> Place:
+    """For an export; an error where torch has no such device."""
+    if provider == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"torch {version('torch')} sees no CUDA device, on which the reference is to be recorded")
+    return Place(provider, DTYPES[precision])
+
+
+def refuse(difference: str) -> None:
+    """What a recording to be committed does about a tokenizer that differs."""
+    sys.exit(difference)
 
 
 def main() -> None:
@@ -65,46 +91,58 @@ def main() -> None:
         write(HERE.parent / "tests" / "expected" / f"{EXPECTED_KEY}_greedy.json", expected)
 
 
-def load(model: Model, files: dict[str, Path]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Tokenizer]:
-    """The reference, its tokenizer, and the tokenizer that our export writes."""
+def load(
+    model: Model, files: dict[str, Path], place: Place = Place(), differs: Callable[[str], None] = refuse
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Tokenizer]:
+    """The reference, its tokenizer, and the tokenizer that our export writes; `differs` hears where these two disagree."""
     if model.export.recipe == "checkpoint_decoder":
-        return load_checkpoint(files)
+        return load_checkpoint(files, place, differs)
     weights = files["weights.gguf"]
     tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
-    encoder = checked_tokenizer(gguf_tokenizer.build(GgufFile(weights)), with_lost_rules(tokenizer, weights))
+    own = gguf_tokenizer.build(GgufFile(weights))
+    compare_tokenizers(own, with_lost_rules(tokenizer, weights), differs)
     with step("loaded the reference"):
-        reference = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
-    return reference.eval(), tokenizer, encoder
+        reference = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=place.dtype)
+    return reference.to(place.device).eval(), tokenizer, own
 
 
-def load_checkpoint(files: dict[str, Path]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Tokenizer]:
+def load_checkpoint(
+    files: dict[str, Path], place: Place = Place(), differs: Callable[[str], None] = refuse
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Tokenizer]:
     """From artifacts named as they were published; a tensor that is unknown or missing there ends the recording."""
     with tempfile.TemporaryDirectory() as scratch, step("loaded the reference"):
         folder = Path(scratch)
         for name, path in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(path.resolve())
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        encoder = checked_tokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")), tokenizer)
-        return complete_reference(folder), tokenizer, encoder
+        own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        compare_tokenizers(own, tokenizer, differs)
+        return complete_reference(folder, place), tokenizer, own
 
 
-def complete_reference(folder: Path) -> PreTrainedModel:
-    """A checkpoint's model in f32 with plain attention, if it has all of its tensors and no other."""
+def complete_reference(folder: Path, place: Place = Place()) -> PreTrainedModel:
+    """A checkpoint's model with plain attention, if it has all of its tensors and no other."""
     reference, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        folder, dtype=place.dtype, attn_implementation="eager", output_loading_info=True
     )
     if problems := {name: sorted(names) for name, names in report.items() if names and name != "error_msgs"}:
-        sys.exit(f"{folder}: {problems}")
-    return reference.eval()
+        raise RuntimeError(f"the reference could not take the checkpoint as it is: {problems}")
+    return reference.to(place.device).eval()
 
 
 def record(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoder: Tokenizer, longest: int
 ) -> dict[str, Any]:
-    """Inputs for the gate; the chat prompts among them again, and rendered templates, for the engine's own tests.
+    """Inputs for the gate; the chat prompts among them again, and rendered templates, for the engine's own tests."""
+    inputs, prompts = record_inputs(model, tokenizer, encoder, longest)
+    return {"inputs": inputs, "prompts": prompts, "templates": all_rendered(tokenizer, TEMPLATE_CASES)}
 
-    Texts of more than `longest` tokens are left out.
-    """
+
+def record_inputs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoder: Tokenizer, longest: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What the gate compares, and the chat prompts in it. Texts of more than `longest` tokens are left out."""
     chats = all_rendered(tokenizer, CHATS)
     texts = PLAIN + [chat["text"] for chat in chats]
     positions = torch.randint(
@@ -117,32 +155,56 @@ def record(
             if len(ids) > longest:
                 continue
             logits, tokens, margins = greedy(model, ids, GREEDY_TOKENS)
-            where = torch.cat([logits.topk(TOP).indices, sampled]).unique()
+            where = torch.cat([logits.topk(min(TOP, len(logits))).indices, sampled]).unique()
             compared = {str(at): shortened(logits[at]) for at in where.tolist()}
             inputs.append({"text": text, "ids": ids, "logits": compared, "greedy": tokens, "margins": margins})
             if number >= len(PLAIN):
                 prompts.append(prompt(encoder, chats[number - len(PLAIN)], inputs[-1]))
         details.append(f"{len(inputs)} of {len(texts)} inputs")
-    return {
-        "inputs": inputs,
-        "prompts": prompts,
-        "templates": all_rendered(tokenizer, TEMPLATE_CASES),
-    }
+    return inputs, prompts
 
 
 @torch.inference_mode()
 def greedy(model: PreTrainedModel, ids: list[int], count: int) -> tuple[torch.Tensor, list[int], list[float]]:
     """Logits at the last prompt position, then the most likely token `count` times and its lead over the second."""
-    output = model(torch.tensor([ids]), use_cache=True)
-    first = output.logits[0, -1]
+    output = model(torch.tensor([ids], device=model.device), use_cache=True)
+    first = output.logits[0, -1].float().cpu()
     tokens, margins = [], []
     while True:
-        best = output.logits[0, -1].topk(2)
+        best = output.logits[0, -1].float().topk(2)
         tokens.append(best.indices[0].item())
         margins.append(shortened(best.values[0] - best.values[1]))
         if len(tokens) == count:
             return first, tokens, margins
-        output = model(torch.tensor([tokens[-1:]]), past_key_values=output.past_key_values, use_cache=True)
+        following = torch.tensor([tokens[-1:]], device=model.device)
+        output = model(following, past_key_values=output.past_key_values, use_cache=True)
+
+
+@torch.inference_mode()
+def hidden_states(model: PreTrainedModel, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The states of the shortest input that has more than one token: the embedding, after each layer, after the last norm.
+
+    Hooks take them, because what transformers itself returns lacks the last layer's before the norm.
+    """
+    several = [number for number, entry in enumerate(inputs) if len(entry["ids"]) > 1]
+    chosen = min(several, key=lambda number: len(inputs[number]["ids"]))
+    found: list[torch.Tensor] = []
+
+    def keep(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+        found.append((output[0] if isinstance(output, tuple) else output)[0])
+
+    def keep_input(_module: torch.nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        found.append((arguments[0] if arguments else named["hidden_states"])[0])
+
+    blocks = model.model.layers
+    hooks = [blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True)]
+    hooks += [block.register_forward_hook(keep) for block in [*blocks, model.model.norm]]
+    try:
+        model(torch.tensor([inputs[chosen]["ids"]], device=model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {"input": chosen, "stages": [layers.encoded(state.float().cpu().numpy()) for state in found]}
 
 
 def all_rendered(tokenizer: PreTrainedTokenizerBase, chats: list[list[dict[str, str]]]) -> list[dict[str, Any]]:
@@ -177,18 +239,20 @@ def with_lost_rules(theirs: PreTrainedTokenizerBase, weights: Path) -> PreTraine
     return theirs
 
 
-def checked_tokenizer(ours: Tokenizer, theirs: PreTrainedTokenizerBase) -> Tokenizer:
-    """Our tokenizer, once it cuts every test text as the reference does."""
+def compare_tokenizers(ours: Tokenizer, theirs: PreTrainedTokenizerBase, differs: Callable[[str], None]) -> None:
+    """Tell `differs` about the first test text that our tokenizer cuts otherwise than the reference's."""
     for text in TOKENIZER_CASES + PLAIN + [message["content"] for messages in CHATS for message in messages]:
         expected = theirs.encode(text, add_special_tokens=False)
         if (found := ours.encode(text, add_special_tokens=False).ids) != expected:
-            sys.exit(f"the tokenizers differ on {text!r}: {found} instead of {expected}")
-    return ours
+            differs(f"the tokenizers differ on {text!r}: {found} instead of {expected}")
+            return
 
 
-def reference_name() -> str:
+def reference_name(place: Place = Place()) -> str:
     """What computed the numbers."""
-    return f"transformers {version('transformers')}, torch {version('torch')}, float32"
+    kind = str(place.dtype).removeprefix("torch.")
+    device = f", {torch.cuda.get_device_name()}" if place.device == "cuda" else ""
+    return f"transformers {version('transformers')}, torch {version('torch')}, {kind}{device}"
 
 
 def shortened(value: torch.Tensor) -> float:

@@ -98,6 +98,14 @@ impl<'a> Joined<'a> {
         self.judged.iter().any(Option::is_some).then_some(grades)
     }
 
+    /// Words of each answer, as spaces part them: a length that means the same for every LLM, whatever its tokenizer. Null for
+    /// a failed row.
+    #[must_use]
+    pub fn words(&self) -> Vec<Option<f64>> {
+        let words = |output: &str| output.split_whitespace().count() as f64;
+        self.generations.iter().map(|row| row.output.as_deref().map(words)).collect()
+    }
+
     /// The column of a scorer, if it scored anything.
     #[must_use]
     pub fn scorer(&self, name: &str) -> Option<&ScorerColumn<'a>> {

@@ -10,30 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from process import Pass, Unavailable
 from scipy.stats import spearmanr
 from talk import say
 
 
 WARM_UP_PART = 4
-
-
-class Unavailable(Exception):
-    """The contestant cannot take part; the message is its reason."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One timed pass over all inputs: seconds on the contestant's own clock, and what it answered.
-
-    That is a score per pair, an answer per prompt, what a table holds, or what nodes earned.
-    """
-
-    seconds: float
-    answers: Any
-    # Seconds of the whole command, where the pass was one.
-    command_seconds: float | None = None
-    # How much work it was, where contestants do unlike amounts; else that of the inputs.
-    units: float | None = None
 
 
 class Inputs(Protocol):

@@ -11,7 +11,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from settings import DATASETS, PASSAGE_WORDS, QA_PROMPT, QUESTIONS_PER_PASSAGE
 
 SEED = 2512
@@ -107,8 +106,10 @@ def make(count: int, new_tokens: int, model_folder: Path) -> Prompts:
     return Prompts("prompts", questions, [template(text) for text in instructions], new_tokens)
 
 
-def shipped_questions() -> list[Question]:
+def shipped_questions(skipped_words: int = 0) -> list[Question]:
     """Five questions on every passage of the shipped corpus, passages in random order, each cut to its beginning.
+
+    `skipped_words` cuts other passages from the same texts: they begin so many words later.
 
     A gold answer is kept where it still lies in the passage; else the first word stands in, for the format wants one
     and nothing scores these answers.
@@ -118,7 +119,7 @@ def shipped_questions() -> list[Question]:
     random.Random(SEED).shuffle(paragraphs)
     found = []
     for paragraph in paragraphs:
-        words = paragraph["context"].split()[:PASSAGE_WORDS]
+        words = paragraph["context"].split()[skipped_words : skipped_words + PASSAGE_WORDS]
         passage = " ".join(words)
         for qa in paragraph["qas"][:QUESTIONS_PER_PASSAGE]:
             gold = qa["answers"][0]["text"]
@@ -128,6 +129,8 @@ def shipped_questions() -> list[Question]:
 
 def chat_template(model_folder: Path):
     """A function from an instruction to the prompt, by the template that was exported with the model."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     source = (model_folder / "chat_template.jinja").read_text(encoding="utf-8")
     template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
     return lambda text: template.render(messages=[{"role": "user", "content": text}], add_generation_prompt=True)

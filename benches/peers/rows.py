@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ours import Engine
+if TYPE_CHECKING:  # the shape of an entry needs none of its packages
+    from ours import Engine
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,6 @@ import time
 BEGIN = time.monotonic()
 
 
-def say(text: str) -> None:
+def say(text: str, command: str = "bench-peers") -> None:
     """One line with the seconds since the start."""
-    print(f"bench-peers {time.monotonic() - BEGIN:6.1f} s  {text}", file=sys.stderr, flush=True)
+    print(f"{command} {time.monotonic() - BEGIN:6.1f} s  {text}", file=sys.stderr, flush=True)

@@ -63,7 +63,7 @@ def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model
 
     def is_current(model: Model) -> bool:
         try:
-            return pipeline.is_current(model, arguments.models_dir)
+            return pipeline.is_current(model, arguments.models_dir, arguments.provider)
         except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
             return False
 
@@ -93,7 +93,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
-    parser.add_argument("--provider", help="who computes: cpu, openvino or cuda (default: the experiment's, or else cpu)")
+    parser.add_argument(
+        "--provider",
+        help="whose build of ONNX Runtime, and what models are exported for: cpu, openvino or cuda "
+        "(default: what the experiment says, else cpu)",
+    )
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     parser.add_argument("--datasets-dir", type=Path, default=REPOSITORY / "datasets", help="where their registry.toml lies")
     arguments = parser.parse_args()
@@ -114,7 +118,7 @@ def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStor
             if arguments.fetch_only:
                 fetch(model, arguments.models_dir, cache, wheels)
             else:
-                pipeline.export(model, arguments.models_dir, cache, wheels)
+                pipeline.export(model, arguments.models_dir, cache, wheels, arguments.provider)
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:

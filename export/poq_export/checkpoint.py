@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from safetensors import safe_open
 
 from .blocks import Blocks
+from .precision import converted
 from .rounding import BLOCK, rounded
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F32", "F16", "BF16")
+PIECE = 1 << 23  # elements that are read at a time
 # The embedding and the head keep 8 bits where everything else has 4: with 4 of their own they did more harm to
 # SmolLM2-135M (mean logit error 5.3 instead of 3.2) than the seventh of its size that it saves is worth.
 TABLES, TABLE_BITS = ("token_embd.weight", "output.weight"), 8
@@ -29,7 +32,7 @@ class Checkpoint:
 
     def __init__(self, files: dict[str, Path]) -> None:
         self.files = files
-        self._weights = {name: file for file in self._weight_files() for name in file.keys()}
+        self._stored = {name: held for names in self._weight_files().values() for name, held in names.items()}
 
     def document(self, name: str) -> dict[str, Any] | None:
         """A JSON file; `None` where the checkpoint has none of that name."""
@@ -45,37 +48,77 @@ class Checkpoint:
 
     def tensor_names(self) -> set[str]:
         """Every tensor of every weight file."""
-        return set(self._weights)
+        return set(self._stored)
 
     def shape(self, name: str) -> list[int]:
         """Dimensions of a tensor."""
-        return self._slice(name).get_shape()
+        return self._find(name).shape
 
     def values(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Some rows of a tensor, in f32."""
-        part = self._slice(name)
-        if part.get_dtype() not in FLOATS:
-            raise CheckpointError(f"tensor `{name}` is {part.get_dtype()}; only {', '.join(FLOATS)} can be read")
-        return np.ascontiguousarray(part[rows], dtype=np.float32)
+        return self.stored(name, rows).astype(np.float32)
 
-    def _slice(self, name: str) -> Any:
-        if name not in self._weights:
+    def stored(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Some rows of a tensor, in the format it is stored in.
+
+        The file is open, and mapped into memory, only meanwhile: what was read does not stay.
+        """
+        held = self._find(name)
+        if held.kind not in FLOATS:
+            raise CheckpointError(f"tensor `{name}` is {held.kind}; only {', '.join(FLOATS)} can be read")
+        with safe_open(held.file, "np") as file:
+            return np.ascontiguousarray(file.get_slice(name)[rows])
+
+    def equal(self, name: str, other: str) -> bool:
+        """Whether two tensors are the same, compared some rows at a time."""
+        if self.shape(name) != self.shape(other):
+            return False
+        parts = row_slices(slice(0, self.shape(name)[0]), self.shape(name)[1:])
+        return all(np.array_equal(self.values(name, part), self.values(other, part)) for part in parts)
+
+    def _find(self, name: str) -> Stored:
+        if name not in self._stored:
             raise CheckpointError(f"tensor `{name}` is missing")
-        return self._weights[name].get_slice(name)
+        return self._stored[name]
 
-    def _weight_files(self) -> list[Any]:
-        """Every weight file, opened."""
+    def _weight_files(self) -> dict[Path, dict[str, Stored]]:
+        """Every weight file and what lies in it."""
         if INDEX not in self.files:
-            return [safe_open(self.require(WEIGHTS), "np")]
+            path = self.require(WEIGHTS)
+            return {path: _listed(path)}
         if WEIGHTS in self.files:
             raise CheckpointError(f"the checkpoint has both `{WEIGHTS}` and `{INDEX}`; which of them counts is not clear")
-        listed = self.document(INDEX)["weight_map"]
-        opened = {shard: safe_open(self.require(shard), "np") for shard in sorted(set(listed.values()))}
-        for shard, handle in opened.items():
-            expected = {name for name, place in listed.items() if place == shard}
-            if differing := sorted(expected ^ set(handle.keys())):
+        places = self.document(INDEX)["weight_map"]
+        found = {}
+        for shard in sorted(set(places.values())):
+            path = self.require(shard)
+            found[path] = _listed(path)
+            expected = {name for name, place in places.items() if place == shard}
+            if differing := sorted(expected ^ found[path].keys()):
                 raise CheckpointError(f"`{shard}` and `{INDEX}` do not agree on where tensor `{differing[0]}` is")
-        return list(opened.values())
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A tensor in a weight file."""
+
+    file: Path
+    kind: str
+    shape: list[int]
+
+
+def _listed(path: Path) -> dict[str, Stored]:
+    """The tensors of a weight file."""
+    with safe_open(path, "np") as file:
+        parts = {name: file.get_slice(name) for name in file.keys()}
+        return {name: Stored(path, part.get_dtype(), part.get_shape()) for name, part in parts.items()}
+
+
+def row_slices(rows: slice, row: Sequence[int]) -> list[slice]:
+    """`rows` of a tensor in parts that are small enough to be held; `row` has the dimensions of one."""
+    step = max(1, PIECE // int(np.prod(row)))
+    return [slice(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +159,22 @@ class CheckpointTensors:
         """The first dimension of a tensor."""
         return self._places[name].shape[0]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions of a tensor."""
+        return self._places[name].shape
+
     def values(self, name: str) -> np.ndarray:
         """A tensor in f32, shape [rows, columns] or [columns]."""
+        return np.concatenate(list(self.pieces(name, np.dtype(np.float32))))
+
+    def pieces(self, name: str, dtype: np.dtype) -> Iterator[np.ndarray]:
+        """A tensor's rows, some at a time. What is stored in that format, and not added to, keeps every bit."""
         place = self._places[name]
-        values = self._checkpoint.values(place.name, place.rows)
-        return values + np.float32(place.added) if place.added else values
+        for part in row_slices(place.rows, place.shape[1:]):
+            rows = self._checkpoint.stored(place.name, part)
+            if place.added:
+                rows = rows.astype(np.float32) + np.float32(place.added)
+            yield converted(rows, dtype, place.name)
 
     def blocks(self, name: str) -> Blocks | None:
         """A rounded matrix, if matrices are to be rounded."""
@@ -141,7 +195,7 @@ class CheckpointTensors:
         """
         held, used = self._checkpoint.tensor_names(), {place.name for place in self._places.values()}
         for copy, original in copies.items():
-            if copy in held and not np.array_equal(self._checkpoint.values(copy), self._checkpoint.values(original)):
+            if copy in held and not self._checkpoint.equal(copy, original):
                 raise CheckpointError(f"tensor `{copy}` differs from `{original}`, which the configuration ties it to")
         held -= copies.keys()
         if missing := sorted(used - held):

@@ -12,6 +12,11 @@ Four comparisons, because one tolerance cannot serve them all:
 * for a graph with quantised weights, with the recording again but with activations left in f32. Rounding activations
   costs a few tenths of a logit, behind which a wrong weight could hide; without it a graph whose weights are those of
   the reference has to be exact. One whose weights were rounded here is only measured so.
+
+A graph in half precision runs on the provider it was made for, and its reference had the same precision. Neither is
+exact, so that there are bounds of their own for the largest difference of a logit and for the mean.
+
+A failure names the model and, where the recording has hidden states, the first layer that strays.
 """
 
 from __future__ import annotations
@@ -22,13 +27,17 @@ from typing import Any
 import numpy as np
 import onnx
 
+from . import layers
 from .decoder_session import DecoderSession
+from .recording import held
 from .registry import Model
+from .target import CPU, Target
 
 BATCH = 8
 BATCH_TOLERANCE = 0.05  # kernels may add in another order for other batch sizes, which int8 rounding magnifies
 EXACT_TOLERANCE = 0.002
 LONGEST_ROW = 1024  # tokens of inputs that share one row; attention grows with the square
+HALF_TOLERANCES = {"f16": (0.5, 0.05), "bf16": (2.0, 0.4)}  # of a logit: the largest difference, the mean
 ROUNDED = ("int8", "int4")  # quantisations that change weights; "keep" leaves them as the reference has them
 
 
@@ -36,24 +45,33 @@ class GateFailure(Exception):
     """The exported graph differs from the reference by more than the registry allows."""
 
 
-def check(model: Model, out_dir: Path, reference: dict[str, Any]) -> dict[str, Any]:
+def check(model: Model, out_dir: Path, reference: dict[str, Any], target: Target = CPU) -> dict[str, Any]:
     """Compare with the recording; returns what goes into the manifest."""
-    expected = {artifact.name: artifact.sha256 for artifact in model.artifact}
+    expected = held(model)
     if reference["artifacts"] != expected:
         raise GateFailure(
             f"model `{model.key}`: the reference was recorded from other weights ({reference['artifacts']}, the registry "
             f"has {expected}); record it again with export/record_references.py"
         )
-    return Gate(model, reference).run(out_dir / "model.onnx")
+    path = out_dir / "model.onnx"
+    try:
+        figures = Gate(model, reference, target).run(path)
+        differing = {name: reference[name] for name in ("tokenizer_differs",) if name in reference}
+        return figures | differing  # the graph was given the ids of the tokenizer that is exported
+    except GateFailure as failure:
+        raise GateFailure(f"{failure}; {layers.straying(path, reference, target)}") from None
 
 
 class Gate:
     """The comparisons for one model."""
 
-    def __init__(self, model: Model, reference: dict[str, Any]) -> None:
+    def __init__(self, model: Model, reference: dict[str, Any], target: Target = CPU) -> None:
         self._key = model.key
+        self._target = target
         self._longest = min(model.max_length, LONGEST_ROW)
-        self._tolerance = model.export.logit_tolerance
+        half = HALF_TOLERANCES.get(target.precision.name)
+        self._tolerance, self._mean_tolerance = half or (model.export.logit_tolerance, np.inf)
+        self._batch_tolerance = self._tolerance if half else min(self._tolerance, BATCH_TOLERANCE)
         rounded = model.export.quantization in ROUNDED
         self._weights_tolerance = self._tolerance if rounded else EXACT_TOLERANCE
         self._inputs = reference["inputs"]
@@ -62,11 +80,14 @@ class Gate:
 
     def run(self, path: Path) -> dict[str, Any]:
         """All comparisons; the first failure raises."""
-        session = DecoderSession(path)
+        session = DecoderSession(path, self._target.provider)
         alone = [self._greedy(session, [number]) for number in range(len(self._inputs))]
         differences = np.concatenate(
             [self._compare(number, logits[0, 0], self._tolerance) for number, (logits, _) in enumerate(alone)]
         )
+        if not (mean := float(differences.mean())) <= self._mean_tolerance:
+            what = f"logits differ by {mean:.4g} on average (tolerance {self._mean_tolerance})"
+            raise GateFailure(f"model `{self._key}`: {what}")
         parted = [self._compare_continuation(number, tokens[0]) for number, (_, tokens) in enumerate(alone)]
         figures = {
             "passed": True,
@@ -74,7 +95,7 @@ class Gate:
             "longest_input_tokens": max(len(entry["ids"]) for entry in self._inputs),
             "reference": self._reference,
             "max_abs_difference": float(differences.max()),
-            "mean_abs_difference": float(differences.mean()),
+            "mean_abs_difference": mean,
             "tolerance": self._tolerance,
             "top1_agreement": float(np.mean([step > 0 for step in parted])),
             "greedy_agreement": float(np.mean(parted) / self._steps),
@@ -116,7 +137,7 @@ class Gate:
 
     def _compare_batches(self, session: DecoderSession, alone: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """Every row of a batch against the same input alone; returns the largest difference of any logit."""
-        tolerance, worst = min(self._tolerance, BATCH_TOLERANCE), 0.0
+        tolerance, worst = self._batch_tolerance, 0.0
         for start in range(0, len(alone), BATCH):
             numbers = list(range(start, min(start + BATCH, len(alone))))
             for number, logits, tokens in zip(numbers, *self._greedy(session, numbers, in_place=True)):

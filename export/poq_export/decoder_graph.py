@@ -8,6 +8,9 @@ Without sliding windows it also takes `position_ids` and `attention_bias`, so th
 behind the other: each token says where in its own prompt it stands, and the bias hides the other prompts from it. A window
 counts places in the row, which are then not those of the prompt.
 
+A graph in half precision is meant for CUDA. It has neither of the two, because CUDA's fast attention kernels take no bias.
+Logits are cast to f32 before anything else is done to them, caches have the precision of the weights.
+
 Tensors go by their names in a GGUF file, whatever they were read from.
 """
 
@@ -19,6 +22,7 @@ import numpy as np
 
 from .graph import MICROSOFT, GraphBuilder, TensorProto
 from .linear import Linear, Tensors
+from .precision import F32, Precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +86,14 @@ class DecoderGraph:
     `share_table` stores a quantised embedding table so that the head tied to it multiplies by the very same codes.
     """
 
-    def __init__(self, architecture: Architecture, tensors: Tensors, share_table: bool) -> None:
+    def __init__(
+        self, architecture: Architecture, tensors: Tensors, share_table: bool, precision: Precision = F32
+    ) -> None:
         self.graph = GraphBuilder()
         self._architecture = architecture
         self._tensors = tensors
-        self._linear = Linear(self.graph, tensors, share_table)
+        self._precision = precision
+        self._linear = Linear(self.graph, tensors, share_table, precision)
 
     def build(self) -> None:
         """All nodes, from token ids to the logits of the wanted positions."""
@@ -124,8 +131,8 @@ class DecoderGraph:
         self._total = graph.op("Cast", [total], to=TensorProto.INT32)
 
     def _several_prompts(self) -> list[str]:
-        """The attention operator's inputs that tell the prompts of a row apart; none with sliding windows."""
-        if any(layer.window is not None for layer in self._architecture.layers):
+        """The attention operator's inputs that tell the prompts of a row apart, where there are any."""
+        if self._precision.is_half or any(layer.window is not None for layer in self._architecture.layers):
             return []
         positions = self.graph.input("position_ids", TensorProto.INT64, ["batch", "sequence"])
         bias = self.graph.input("attention_bias", TensorProto.FLOAT, [1, 1, "sequence", "total_sequence"])
@@ -135,13 +142,14 @@ class DecoderGraph:
         """Cosines and sines, [positions, head size / 2] each."""
         angles = np.arange(self._architecture.positions, dtype=np.float32)[:, None] * rotary.frequencies
         for part, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
-            self.graph.constant(f"{name}.{part}", table * np.float32(rotary.magnitude))
+            self.graph.constant(f"{name}.{part}", (table * np.float32(rotary.magnitude)).astype(self._precision.dtype))
 
     def _embedding(self, ids: str) -> str:
         tokens = self._linear.embedding("token_embd.weight", ids)
         if self._architecture.embedding_scale is None:
             return tokens
-        return self.graph.op("Mul", [tokens, self.graph.scalar(self._architecture.embedding_scale)])
+        scale = self.graph.scalar(self._architecture.embedding_scale, self._precision.dtype)
+        return self.graph.op("Mul", [tokens, scale])
 
     def _attention(self, layer: int, x: str) -> str:
         graph, architecture = self.graph, self._architecture
@@ -150,7 +158,8 @@ class DecoderGraph:
         packed = self._linear.multiply(x, [f"{part}.weight" for part in parts], biases)
         projected = self._normed_heads(layer, packed) if architecture.query_key_norm else [packed, "", ""]
         cache = ["batch", architecture.kv_heads, "past_sequence", architecture.head_size]
-        past = [graph.input(f"past_key_values.{layer}.{part}", TensorProto.FLOAT, cache) for part in ("key", "value")]
+        kind = self._precision.tensor
+        past = [graph.input(f"past_key_values.{layer}.{part}", kind, cache) for part in ("key", "value")]
         tables = [f"{architecture.layers[layer].rotary}.{part}" for part in ("cos", "sin")]
         return graph.op(
             "GroupQueryAttention",
@@ -206,6 +215,8 @@ class DecoderGraph:
             logits = self._linear.multiply(x, ["output.weight"])
         else:
             logits = self._linear.tied_head("token_embd.weight", x, self._index)
+        if self._precision.is_half:
+            logits = graph.op("Cast", [logits], to=TensorProto.FLOAT)
         if cap is not None:
             logits = graph.op("Tanh", [graph.op("Div", [logits, graph.scalar(cap)])])
             logits = graph.op("Mul", [logits, graph.scalar(cap)])
@@ -216,21 +227,21 @@ class DecoderGraph:
         for layer in range(len(self._architecture.layers)):
             for part in ("key", "value"):
                 cache = ["batch", self._architecture.kv_heads, "total_sequence", self._architecture.head_size]
-                self.graph.output(f"present.{layer}.{part}", TensorProto.FLOAT, cache)
+                self.graph.output(f"present.{layer}.{part}", self._precision.tensor, cache)
 
     def _wanted_position(self, x: str) -> str:
         """[batch, sequence, width] → [batch, wanted, width] at `logits_index`."""
         return self.graph.op("GatherND", [x, self._position], batch_dims=1)
 
     def _norm(self, weight: str, x: str) -> str:
-        scale = self.graph.constant(weight, self._tensors.values(weight))
+        scale = self.graph.constant(weight, self._linear.vector(weight))
         return self.graph.op("SimplifiedLayerNormalization", [x, scale], axis=-1, epsilon=self._architecture.epsilon)
 
     def _output_norm(self, weight: str, x: str) -> str:
         return self._norm(weight, x) if self._architecture.output_norms else x
 
     def _add_and_norm(self, weight: str, residual: str, x: str) -> tuple[str, str]:
-        scale = self.graph.constant(weight, self._tensors.values(weight))
+        scale = self.graph.constant(weight, self._linear.vector(weight))
         names = [f"{weight}.normed", "", "", f"{weight}.residual"]
         epsilon = self._architecture.epsilon
         self.graph.op("SkipSimplifiedLayerNormalization", [residual, x, scale], names, MICROSOFT, epsilon=epsilon)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnxruntime
+from onnx import TensorProto
+
+from . import providers
 
 HIDDEN = -1e9  # what is added to the attention score of a token that another must not see
+KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(bfloat16)": ml_dtypes.bfloat16}
 
 
 class DecoderSession:
-    """Greedy continuation of one or several prompts."""
+    """Greedy continuation of one or several prompts, on one provider."""
 
-    def __init__(self, path: Path) -> None:
-        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    def __init__(self, path: Path, provider: str = "cpu") -> None:
+        self._session = providers.session(path, provider)
+        self._provider = provider
 
     def greedy(
         self, prompts: list[list[int]], count: int, cache_length: int | None = None
@@ -68,32 +74,62 @@ class DecoderSession:
 
     def cache(self, rows: int, length: int | None = None) -> GrowingCache | CacheInPlace:
         """An empty cache, to be filled call by call."""
-        return GrowingCache(self._session, rows) if length is None else CacheInPlace(self._session, rows, length)
+        if length is None:
+            return GrowingCache(self._session, rows, self._provider)
+        return CacheInPlace(self._session, rows, length, self._provider)
+
+    def outputs(self, ids: list[int], names: list[str]) -> list[np.ndarray]:
+        """Outputs of the graph for one prompt, with logits wanted of every token."""
+        count = len(ids)
+        binding = self._session.io_binding()
+        inputs = feeds(self._session, np.array([ids]), np.array([count]), np.array([count - 1]))
+        inputs["logits_index"] = np.arange(count)[None]
+        for name, value in inputs.items():
+            binding.bind_cpu_input(name, value)
+        held = {name: _value(value) for name, value in _empty(self._session, 1, 0).items()}
+        for name, value in held.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in names:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        return [value.numpy() for value in binding.get_outputs()]
 
 
 class GrowingCache:
     """What a call returns goes into the next one: the cache is as long as the longest row."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, rows: int) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, rows: int, provider: str) -> None:
         self._session = session
-        self._outputs = [output.name for output in session.get_outputs()]
-        self._past = _empty(session, rows, 0)
+        self._provider = provider
+        self._names = [output.name for output in session.get_outputs() if output.name.startswith("present.")]
+        self._past = {name: _value(value) for name, value in _empty(session, rows, 0).items()}
 
     def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Append tokens; `lengths` of the rows with them. Logits [rows, vocabulary] at `index` among the new tokens."""
-        results = dict(zip(self._outputs, self._session.run(self._outputs, feeds(self._session, ids, lengths, index) | self._past)))
-        logits = results.pop("logits")[:, 0]
-        self._past = {name.replace("present", "past_key_values"): value for name, value in results.items()}
-        return logits
+        binding = self._session.io_binding()
+        for name, value in feeds(self._session, ids, lengths, index).items():
+            binding.bind_cpu_input(name, value)
+        for name, value in self._past.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output("logits")
+        for name in self._names:
+            binding.bind_output(name, self._provider)
+        self._session.run_with_iobinding(binding)
+        logits, *present = binding.get_outputs()
+        self._past = {name.replace("present", "past_key_values"): value for name, value in zip(self._names, present)}
+        return logits.numpy()[:, 0]
 
 
 class CacheInPlace:
-    """Past and present of a layer share one buffer of a fixed length, whose free places hold anything, here NaN."""
+    """Past and present of a layer share one buffer of a fixed length, whose free places hold anything, on the CPU NaN.
 
-    def __init__(self, session: onnxruntime.InferenceSession, rows: int, length: int) -> None:
+    On CUDA they hold zeros: some of its kernels multiply what they masked by nothing, and nothing times NaN is NaN.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, rows: int, length: int, provider: str) -> None:
         self._session = session
-        empty = _empty(session, rows, length)
-        self._buffers = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in empty.items()}
+        empty = _empty(session, rows, length, 0 if provider == "cuda" else np.nan)
+        self._buffers = {name: _value(value, provider) for name, value in empty.items()}
 
     def run(self, ids: np.ndarray, lengths: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Like `GrowingCache.run`."""
@@ -108,13 +144,27 @@ class CacheInPlace:
         return binding.get_outputs()[0].numpy()[:, 0]
 
 
-def _empty(session: onnxruntime.InferenceSession, rows: int, length: int) -> dict[str, np.ndarray]:
+def _empty(
+    session: onnxruntime.InferenceSession, rows: int, length: int, fill: float = np.nan
+) -> dict[str, np.ndarray]:
     """Caches by input name, each [rows, heads, length, head size]."""
     return {
-        entry.name: np.full((rows, entry.shape[1], length, entry.shape[3]), np.nan, np.float32)
+        entry.name: np.full((rows, entry.shape[1], length, entry.shape[3]), fill, KINDS[entry.type])
         for entry in session.get_inputs()
         if entry.name.startswith("past_key_values.")
     }
+
+
+def _value(array: np.ndarray, provider: str = "cpu") -> onnxruntime.OrtValue:
+    """An array as a value of ONNX Runtime, on a provider's device. Its Python knows bf16 as a type, not as numpy's."""
+    if array.dtype != ml_dtypes.bfloat16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array, provider)
+    bits = array.view(np.uint16)
+    if provider == "cpu":
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, TensorProto.BFLOAT16)
+    value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(array.shape), TensorProto.BFLOAT16, provider)
+    value.update_inplace(bits)
+    return value
 
 
 def feeds(

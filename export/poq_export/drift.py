@@ -1,8 +1,8 @@
-"""How far an evaluator's 8-bit graph strays from the graph it was made of, on the score that the engine would give.
+"""How far an evaluator's graphs in 8 bits and in f16 stray from the f32 graph, on the score that the engine would give.
 
 Quantised activations share one scale per batch, so two things are measured: how much a row's score differs from f32,
 and how much it depends on the rows it shares a batch with. The same batches through the f32 graph are the control.
-Nothing is refused here: whether an 8-bit score is good enough is for its user to say, and the manifest holds the figures.
+Nothing is refused here: whether a score is good enough is for its user to say, and the manifest holds the figures.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import drift_inputs, quantize, weights
+from . import drift_inputs
 from .drift_inputs import Pair
 from .encoder_gate import Encoder
+from .encoders import VARIANTS
 from .registry import Model, Scoring
 
 BATCH = 8
@@ -30,8 +31,9 @@ def report(model: Model, out_dir: Path) -> dict:
     """The manifest's `drift` entry for an exported evaluator.
 
     `w8` is the graph with 8-bit weights on ONNX Runtime, which computes it in f32: what rounding the weights alone does.
+    `f16` is computed by the CPU, which rounds what goes in and out of an operator to f16 and adds up in f32.
     """
-    names = {"f32": "model.onnx", "int8": quantize.GRAPH, "w8": weights.GRAPH}
+    names = {"f32": "model.onnx"} | {name: variant.GRAPH for name, variant in VARIANTS.items()}
     graphs = {name: Encoder(model, out_dir, graph) for name, graph in names.items() if graph in model.files}
     return measure({name: scorer(encoder) for name, encoder in graphs.items()}, drift_inputs.pairs())
 

@@ -6,6 +6,8 @@ input is run alone and all of them in one padded batch; both must match, since t
 One kind of graph cannot pass the second half: with dynamic quantisation the scale of the activations is taken over the
 whole batch, so a row's answer depends on its batch-mates. That is measured and written into the manifest as
 `rows_independent = false`; such a model has to be run row by row.
+
+For the provider cuda a graph in half precision, where the model has one, is run there against the same recording.
 """
 
 from __future__ import annotations
@@ -14,20 +16,24 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
+from . import providers
+from .recording import held
 from .registry import Model
+from .target import CPU, Target
 
 MINIMUM_INPUTS = 24
+HALF_GRAPH = "model.f16.onnx"
+HALF_TOLERANCE = 0.05  # of a logit, or of a component of a unit-length vector, in f16 against f32
 
 
 class EncoderGateError(Exception):
     """The exported encoder does not answer as its reference does."""
 
 
-def check(model: Model, out_dir: Path, reference: dict) -> dict:
-    """Compare the model in `out_dir` with `export/references/<key>.json`; returns the manifest's `gate` entry."""
+def check(model: Model, out_dir: Path, reference: dict, target: Target = CPU) -> dict:
+    """Compare the model in `out_dir` with its recording; returns the manifest's `gate` entry."""
     _check_artifacts(model, reference)
     encoder = Encoder(model, out_dir)
     inputs = reference["inputs"]
@@ -44,7 +50,8 @@ def check(model: Model, out_dir: Path, reference: dict) -> dict:
         batched_worst = _compare(model, inputs, batched, expected, "in a padded batch")
     else:
         batched_worst = float(np.abs(batched - single).max())
-    return {
+    half = _check_half(model, out_dir, inputs, encodings, expected, target.provider)
+    return half | {
         "passed": True,
         "inputs": len(inputs),
         "longest_input_tokens": max(len(entry["ids"]) for entry in inputs),
@@ -67,14 +74,12 @@ def has_dynamic_quantization(path: Path) -> bool:
 class Encoder:
     """An exported encoder run as the engine runs it: tokenise, pad, infer, pool."""
 
-    def __init__(self, model: Model, folder: Path, graph: str = "model.onnx") -> None:
+    def __init__(self, model: Model, folder: Path, graph: str = "model.onnx", provider: str = "cpu") -> None:
         if model.scoring is None:
             raise EncoderGateError(f"model `{model.key}`: an encoder needs a [model.scoring] table")
         self.model = model
         self.scoring = model.scoring
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(folder / graph, options, providers=["CPUExecutionProvider"])
+        self.session = providers.session(folder / graph, provider)
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         if self.tokenizer.truncation is not None or self.tokenizer.padding is not None:
@@ -126,11 +131,23 @@ def _shown(entry: dict) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
+def _check_half(
+    model: Model, out_dir: Path, inputs: list[dict], encodings: list[Encoding], expected: np.ndarray, provider: str
+) -> dict[str, float]:
+    """The graph in half precision on CUDA, in one padded batch and alone; nothing where there is none to check."""
+    if provider != "cuda" or HALF_GRAPH not in model.files:
+        return {}
+    encoder = Encoder(model, out_dir, HALF_GRAPH, provider)
+    alone = np.concatenate([encoder.run([encoding]) for encoding in encodings])
+    found = {f"in f16 on {provider}, alone": alone, f"in f16 on {provider}, in a batch": encoder.run(encodings)}
+    worst = [_compare(model, inputs, values, expected, how, HALF_TOLERANCE) for how, values in found.items()]
+    return {"max_abs_difference_f16": max(worst), "tolerance_f16": HALF_TOLERANCE}
+
+
 def _check_artifacts(model: Model, reference: dict) -> None:
     """A reference recorded from other weights proves nothing."""
-    held = {artifact.name: artifact.sha256 for artifact in model.artifact}
-    if reference["artifacts"] != held:
-        changed = min(dict(held.items() ^ reference["artifacts"].items()))
+    if reference["artifacts"] != (expected := held(model)):
+        changed = min(dict(expected.items() ^ reference["artifacts"].items()))
         raise EncoderGateError(f"model `{model.key}`: the reference was recorded from another `{changed}`; record it again")
     if (count := len(reference["inputs"])) < MINIMUM_INPUTS:
         raise EncoderGateError(f"model `{model.key}`: {count} recorded inputs, {MINIMUM_INPUTS} are needed")
@@ -147,15 +164,18 @@ def _check_ids(model: Model, entry: dict, encoding: Encoding) -> None:
             )
 
 
-def _compare(model: Model, inputs: list[dict], found: np.ndarray, expected: np.ndarray, how: str) -> float:
-    """The largest difference, or an error naming the input that has it."""
+def _compare(
+    model: Model, inputs: list[dict], found: np.ndarray, expected: np.ndarray, how: str, tolerance: float | None = None
+) -> float:
+    """The largest difference, or an error naming the input that has it; the tolerance is the registry's unless given."""
+    tolerance = model.export.logit_tolerance if tolerance is None else tolerance
     if found.shape != expected.shape:
         raise EncoderGateError(f"model `{model.key}`, run {how}: shape {found.shape}, the reference's is {expected.shape}")
     differences = np.nan_to_num(np.abs(found - expected), nan=np.inf).max(axis=1)
     worst = int(differences.argmax())
-    if differences[worst] > model.export.logit_tolerance:
+    if differences[worst] > tolerance:
         raise EncoderGateError(
             f"model `{model.key}`, input {_shown(inputs[worst])}, run {how}: differs from the reference by "
-            f"{differences[worst]:.2g}, allowed is {model.export.logit_tolerance:g}"
+            f"{differences[worst]:.2g}, allowed is {tolerance:g}"
         )
     return float(differences[worst])

@@ -1,6 +1,6 @@
 """Encoders: BERT built from its weights, and published ONNX graphs, as they are or freed of dynamic quantisation.
 
-Beside the f32 graph lies its 8-bit variant, for a model whose registry entry lists one.
+Beside the f32 graph lie its variants in 8 bits and in f16, for a model whose registry entry lists them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import load_file
 
-from . import dequantize, quantize, weights
-from .bert import INPUTS, Bert
+from . import dequantize, half, quantize, weights
+from .bert import Bert
+from .encoder_layers import INPUTS, Shape
 from .registry import Model
 from .untrained import untrained_head
 
 VERSION = 3
+VARIANTS = {"int8": quantize, "w8": weights, "f16": half}
 VECTOR_RANK = {"mean": 3, "cls": 3, "max": 3, "none": 2}
 
 
@@ -27,14 +29,19 @@ class EncoderError(Exception):
 
 
 def export(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None:
-    """Write model.onnx, its 8-bit variant if the registry lists one, and tokenizer.json into `out_dir`."""
+    """Write model.onnx, the variants that the registry lists, and tokenizer.json into `out_dir`."""
     recipes = {"bert_encoder": _build_bert, "copy_onnx": _copy_onnx, "dequantize_onnx": _dequantize_onnx}
     if model.export.recipe not in recipes:
         raise EncoderError(f"model `{model.key}`: `{model.export.recipe}` is no encoder recipe; known: {', '.join(recipes)}")
     recipes[model.export.recipe](model, artifacts, out_dir)
     copy_tokenizer(artifacts["tokenizer.json"], out_dir / "tokenizer.json")
+    write_variants(model, out_dir)
+
+
+def write_variants(model: Model, out_dir: Path) -> None:
+    """Check the f32 graph and make of it the variants that the registry lists."""
     check_interface(model, out_dir / "model.onnx")
-    for variant in (quantize, weights):
+    for variant in VARIANTS.values():
         if variant.GRAPH in model.files:
             variant.write(out_dir / "model.onnx", out_dir / variant.GRAPH)
             check_interface(model, out_dir / variant.GRAPH)
@@ -112,7 +119,11 @@ def _build_bert(model: Model, artifacts: dict[str, Path], out_dir: Path) -> None
     classify = model.architecture == "cross_encoder"
     if classify or model.export.head is not None:
         weights |= _untrained_classifier(model, weights, config["hidden_size"])
-    Bert(weights, config, classify=classify).save(out_dir / "model.onnx")
+    shape = Shape(
+        config["hidden_size"], config["num_attention_heads"], config["num_hidden_layers"], config["type_vocab_size"],
+        config["layer_norm_eps"],
+    )  # fmt: skip
+    Bert(weights, shape, classify=classify).save(out_dir / "model.onnx")
 
 
 def _untrained_classifier(model: Model, weights: dict[str, np.ndarray], hidden: int) -> dict[str, np.ndarray]:

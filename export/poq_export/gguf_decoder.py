@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from .blocks import Blocks, unpack
 from .decoder_graph import Architecture, DecoderGraph, Layer, Rotary
 from .gguf_file import GgufError, GgufFile
 from .graph import EXTERNAL_DATA
+from .precision import converted
 from .registry import Model
 
 # Raise it when the exported files would come out differently from the same artifacts.
@@ -48,9 +50,17 @@ class GgufTensors:
         """The first dimension of a tensor."""
         return self._file.blocks(name)[1].shape[0]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions of a tensor."""
+        return self._file.shape(name)
+
     def values(self, name: str) -> np.ndarray:
         """A tensor in f32, shape [rows, columns] or [columns]."""
         return self._file.values(name)
+
+    def pieces(self, name: str, dtype: np.dtype) -> Iterator[np.ndarray]:
+        """A whole tensor."""
+        yield converted(self.values(name), dtype, name)
 
     def blocks(self, name: str) -> Blocks | None:
         """A quantised matrix, if its blocks are to be kept."""

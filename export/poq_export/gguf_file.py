@@ -47,3 +47,9 @@ class GgufFile:
         """A tensor in f32, shape [rows, columns] or [columns]."""
         kind, data = self.blocks(name)
         return np.ascontiguousarray(dequantize(data, kind), dtype=np.float32)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions of a tensor, [rows, columns] or [columns]."""
+        if name not in self._tensors:
+            raise GgufError(f"tensor `{name}` is missing")
+        return tuple(int(size) for size in reversed(self._tensors[name].shape))

@@ -1,13 +1,19 @@
-"""Matrix multiplication by a decoder's weights, either in f32 or quantised in blocks."""
+"""Matrix multiplication by a decoder's weights, in f32, in half precision or quantised in blocks.
+
+In half precision a matrix lies in the graph as it does in a checkpoint, [output, input], as torch's linear layers multiply
+by it too, so that its bytes go from file to file. On the CPU the f32 operator is faster with [input, output].
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
 from .blocks import Blocks, stack
-from .graph import MICROSOFT, GraphBuilder
+from .graph import MICROSOFT, GraphBuilder, Weight
+from .precision import F32, Precision
 
 # int8 activations: the only level at which the 8-bit kernel does not dequantise the whole matrix on every call
 ACCURACY_LEVEL = 4
@@ -22,20 +28,27 @@ class Tensors(Protocol):
     def rows(self, name: str) -> int:
         """The first dimension of a tensor."""
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Dimensions of a tensor."""
+
     def values(self, name: str) -> np.ndarray:
         """A tensor in f32, shape [rows, columns] or [columns]."""
 
+    def pieces(self, name: str, dtype: np.dtype) -> Iterator[np.ndarray]:
+        """The same in any format, some rows at a time."""
+
     def blocks(self, name: str) -> Blocks | None:
-        """A matrix in the blocks it is to be multiplied in; `None` for one that is multiplied in f32."""
+        """A matrix in the blocks it is to be multiplied in; `None` for one that is multiplied as it is."""
 
 
 class Linear:
     """Turns weight names into nodes. One instance per graph."""
 
-    def __init__(self, graph: GraphBuilder, tensors: Tensors, share_table: bool) -> None:
+    def __init__(self, graph: GraphBuilder, tensors: Tensors, share_table: bool, precision: Precision = F32) -> None:
         self._graph = graph
         self._tensors = tensors
         self._share_table = share_table
+        self._precision = precision
 
     def embedding(self, weight: str, indices: str) -> str:
         """Rows of a table."""
@@ -43,7 +56,7 @@ class Linear:
         if blocks is not None and self._share_table:
             return self._shared_rows(weight, blocks, indices)
         if blocks is None or blocks.bits != 8 or blocks.offsets is not None:  # the gather operator takes no offsets
-            return self._graph.op("Gather", [self._graph.constant(weight, self._tensors.values(weight)), indices], axis=0)
+            return self._graph.op("Gather", [self._graph.constant(weight, self._stacked([weight])), indices], axis=0)
         rows, count, size = blocks.codes.shape
         inputs = [
             self._graph.constant(f"{weight}.rows", blocks.codes.reshape(rows, count * size)),
@@ -74,13 +87,15 @@ class Linear:
         return self._graph.op("Reshape", [gathered, self._graph.integers([0, 0, count * size])])
 
     def tied_head(self, weight: str, x: str, index: str) -> str:
-        """`x` [batch, wanted, hidden] times the transposed embedding table, which f32 graphs hold only once.
+        """`x` [batch, wanted, hidden] times the transposed embedding table, which graphs without blocks hold only once.
 
         `index` is any tensor of the shape [batch, wanted].
         """
         if (blocks := self._tensors.blocks(weight)) is not None:
             return self._block_product(x, _joined([weight]), blocks, codes_stored=self._share_table)
-        graph, (rows, hidden) = self._graph, self._tensors.values(weight).shape
+        graph, (rows, hidden) = self._graph, self._tensors.shape(weight)
+        if self._precision.is_half:
+            return graph.op("FusedMatMul", [x, weight], domain=MICROSOFT, transB=1)
         logits = graph.op("Gemm", [graph.op("Reshape", [x, graph.integers([-1, hidden])]), weight], transB=1)
         shape = graph.op("Concat", [graph.op("Shape", [index]), graph.integers([rows])], axis=0)
         return graph.op("Reshape", [logits, shape])
@@ -93,13 +108,39 @@ class Linear:
         parts = [self._tensors.blocks(weight) for weight in weights]
         if all(part is not None for part in parts):
             y = self._multiply_blocks(x, weights, parts)
+        elif self._precision.is_half:
+            matrix = self._graph.constant(_joined(weights), self._stacked(weights))
+            y = self._graph.op("FusedMatMul", [x, matrix], domain=MICROSOFT, transB=1)
         else:
-            stacked = np.concatenate([self._tensors.values(weight) for weight in weights])
-            y = self._graph.op("MatMul", [x, self._graph.constant(_joined(weights), stacked.T)])
+            y = self._graph.op("MatMul", [x, self._graph.constant(_joined(weights), self._transposed(weights))])
         if not biases:
             return y
-        bias = np.concatenate([self._tensors.values(name) for name in biases])
+        bias = np.concatenate([self.vector(name) for name in biases])
         return self._graph.op("Add", [y, self._graph.constant(_joined(biases), bias)])
+
+    def vector(self, name: str) -> np.ndarray:
+        """A bias or the weight of a norm, in the graph's precision."""
+        return np.concatenate(list(self._tensors.pieces(name, self._precision.dtype)))
+
+    def _stacked(self, weights: list[str]) -> Weight:
+        """Matrices one under the other."""
+        shapes, dtype = [self._tensors.shape(name) for name in weights], self._precision.dtype
+        shape = (sum(rows for rows, _ in shapes), shapes[0][1])
+        return Weight(shape, dtype, lambda: (piece for name in weights for piece in self._tensors.pieces(name, dtype)))
+
+    def _transposed(self, weights: list[str]) -> Weight:
+        """The same with input and output exchanged."""
+        stacked = self._stacked(weights)
+        shape = stacked.shape[::-1]
+
+        def pieces() -> Iterator[np.ndarray]:
+            matrix, start = np.empty(shape, stacked.dtype), 0
+            for piece in stacked.pieces():
+                matrix[:, start : start + len(piece)] = piece.T
+                start += len(piece)
+            yield matrix
+
+        return Weight(shape, stacked.dtype, pieces)
 
     def _multiply_blocks(self, x: str, weights: list[str], parts: list[Blocks]) -> str:
         if len({part.layout for part in parts}) == 1:

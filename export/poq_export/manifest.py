@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from .registry import Model
 
 SCHEMA_VERSION = 1
 NAME = "manifest.json"
-TOOLS = ("numpy", "onnx", "onnxruntime", "gguf", "tokenizers", "safetensors")
+TOOLS = ("numpy", "onnx", "gguf", "tokenizers", "safetensors")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # packages of which one is installed
 
 
 def write(model: Model, out_dir: Path, figures: dict[str, Any], recipe: dict[str, Any]) -> int:
@@ -27,7 +28,7 @@ def write(model: Model, out_dir: Path, figures: dict[str, Any], recipe: dict[str
         "artifacts": {artifact.name: artifact.identity() for artifact in model.artifact},
         "recipe": recipe,
         **figures,
-        "tools": {"python": platform.python_version(), **{name: version(name) for name in TOOLS}},
+        "tools": {"python": platform.python_version(), **_versions()},
     }
     partial = out_dir / f"{NAME}.tmp"
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -45,3 +46,14 @@ def is_current(out_dir: Path, recipe: dict[str, Any]) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _versions() -> dict[str, str]:
+    """What made the files, by package."""
+    found = {name: version(name) for name in TOOLS}
+    for name in RUNTIMES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

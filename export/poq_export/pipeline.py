@@ -2,63 +2,75 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from . import drift, drift_inputs, manifest
+from . import drift, drift_inputs, encoder_gate, manifest, providers, recording, references
 from .fetch import fetch, sha256
 from .progress import size, step
 from .recipes import RECIPES
 from .registry import Model, RegistryError
+from .target import CPU, Target
 from .wheels import WheelStore
 
-REFERENCES = Path(__file__).resolve().parent.parent / "references"
+RECORDED_HERE = "recorded on the exporting machine"
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
     """Everything that decides what the export comes out as; a manifest with the same description is current."""
     if model.export.recipe not in RECIPES:
         raise RegistryError(f"model `{model.key}`: recipe `{model.export.recipe}` is not one of {', '.join(RECIPES)}")
     recipe = RECIPES[model.export.recipe]
+    if target.precision.is_half and not recipe.half:
+        raise RegistryError(f"model `{model.key}`: `cuda_precision` is not for the recipe `{model.export.recipe}`")
+    committed = references.committed(model)
     description = {
         "name": model.export.recipe,
         "version": recipe.version,
         "registry_entry": model.export_hash(),
-        "reference": sha256(reference_path(model)),
+        "reference": sha256(committed) if committed.exists() else RECORDED_HERE,
     }
+    if target.precision.is_half:
+        description |= {"provider": target.provider, "precision": target.precision.name}
+    elif target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files:
+        description["provider"] = target.provider  # its gate ran one graph more
     if recipe.measures_drift(model):
         description["drift_inputs"] = drift_inputs.digest()
     return description
 
 
-def reference_path(model: Model) -> Path:
-    """The recording the gate compares with; without one a model cannot be exported."""
-    path = REFERENCES / f"{model.key}.json"
-    if not path.exists():
-        raise RegistryError(f"model `{model.key}`: no reference recorded, export/references/{path.name} is missing")
-    return path
-
-
-def is_current(model: Model, models_dir: Path) -> bool:
+def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
     """Whether there is nothing to do."""
-    return manifest.is_current(models_dir / model.key, describe(model))
+    target = Target.of(model, provider)
+    return manifest.is_current(target.directory(model, models_dir), describe(model, target))
 
 
-def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore) -> None:
+def check_machine(model: Model, provider: str) -> None:
+    """Before anything is fetched: what the gate needs and this machine lacks."""
+    target = Target.of(model, provider)
+    recording.check_installed(model, references.committed(model))
+    if target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files):
+        providers.check(target.provider)
+
+
+def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, provider: str = "cpu") -> None:
     """Leave a checked model with its manifest, or no manifest at all."""
-    recipe, out_dir = RECIPES[model.export.recipe], models_dir / model.key
+    target, recipe = Target.of(model, provider), RECIPES[model.export.recipe]
+    out_dir, description = target.directory(model, models_dir), describe(model, target)
+    check_machine(model, provider)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / manifest.NAME).unlink(missing_ok=True)
     artifacts = fetch(model, models_dir, cache, wheels)
-    with step(f"built with {model.export.recipe}") as details:
-        figures = recipe.export(model, artifacts, out_dir) or {}
+    with step(f"built with {model.export.recipe} in {target.precision.name}") as details:
+        figures = recipe.build(model, artifacts, out_dir, target.precision) or {}
         details.append(size(sum((out_dir / name).stat().st_size for name in model.files)))
-    with step("passed the parity gate") as details:
-        gate = recipe.check(model, out_dir, json.loads(reference_path(model).read_text(encoding="utf-8")))
+    reference = recording.of(model, artifacts, out_dir, target, references.committed(model))
+    with step(f"passed the parity gate on {target.provider}") as details:
+        gate = recipe.check(model, out_dir, reference, target)
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
     if recipe.measures_drift(model):
-        with step("measured the 8-bit graph against f32") as details:
+        with step("measured the graphs in fewer bits against f32") as details:
             figures["drift"] = recipe.drift(model, out_dir)
             details += drift.summary(figures["drift"])
-    manifest.write(model, out_dir, {"gate": gate} | figures, describe(model))
+    made_for = {"provider": target.provider, "precision": target.precision.name}
+    manifest.write(model, out_dir, made_for | {"gate": gate} | figures, description)

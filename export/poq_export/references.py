@@ -9,6 +9,11 @@ from .registry import Model
 COMMITTED = Path(__file__).resolve().parent.parent / "references"
 
 
+def committed(model: Model) -> Path:
+    """Where the committed recording of a model lies, if there is one."""
+    return COMMITTED / f"{model.key}.json"
+
+
 def is_committed(model: Model) -> bool:
     """Whether the recording came with the repository; otherwise it is made on this machine, which takes torch."""
-    return (COMMITTED / f"{model.key}.json").exists()
+    return committed(model).exists()

@@ -7,6 +7,7 @@ import functools
 import json
 import tempfile
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import onnx
 import tiny_families
 import tiny_fixtures.vocabulary
 from ml_dtypes import bfloat16
-from poq_export import checkpoint_decoder, checkpoint_text, decoder_gate, manifest, pipeline
+from poq_export import checkpoint_decoder, checkpoint_text, decoder_gate, manifest, pipeline, references
 from poq_export.checkpoint import Checkpoint, CheckpointError, CheckpointTensors
 from poq_export.decoder_gate import Gate, GateFailure
 from poq_export.decoder_graph import DecoderGraph
@@ -489,8 +490,8 @@ class Text(Case):
         recording = self.folder / "references" / f"{tiny.key}.json"
         recording.parent.mkdir()
         tiny_families.write_json(recording, reference(tiny.key) | {"artifacts": named})
-        self.addCleanup(setattr, pipeline, "REFERENCES", pipeline.REFERENCES)
-        pipeline.REFERENCES = recording.parent
+        self.addCleanup(setattr, references, "COMMITTED", references.COMMITTED)
+        references.COMMITTED = recording.parent
         with WheelStore(self.folder / "cache") as wheels:
             pipeline.export(entry, models_dir, self.folder / "cache", wheels)
         content = json.loads((models_dir / tiny.key / manifest.NAME).read_text())
@@ -502,10 +503,10 @@ class Text(Case):
 class MultipliedOut(CheckpointTensors):
     """Matrices in f32 with the values that their rounded blocks stand for."""
 
-    def values(self, name: str) -> np.ndarray:
+    def pieces(self, name: str, dtype: np.dtype) -> Iterator[np.ndarray]:
         """A vector as it is, a matrix after rounding."""
-        values = super().values(name)
-        return values if values.ndim == 1 else multiplied_out(rounded(values, self.bits(name)))
+        values = np.concatenate(list(super().pieces(name, dtype)))
+        yield values if values.ndim == 1 else multiplied_out(rounded(values, self.bits(name)))
 
     def blocks(self, name: str) -> None:
         """Nothing stays in blocks."""

@@ -11,8 +11,8 @@ from poq_export.registry import tomllib
 # the committed recordings, which here name every file of the checkpoint
 DRIVER = """
 import sys; from pathlib import Path
-from poq_export import pipeline
-pipeline.REFERENCES = Path("references")
+from poq_export import references
+references.COMMITTED = Path("references")
 from poq_export.__main__ import main
 sys.exit(main())
 """

@@ -6,9 +6,10 @@ import math
 import re
 import unittest
 from pathlib import Path
+from typing import Any
 
 import published
-from poq_export import registry
+from poq_export import checkpoint_encoder, registry
 from poq_export.checkpoint import INDEX, WEIGHTS
 from poq_export.families import describe
 from poq_export.registry import Artifact, HubSource, Model
@@ -168,6 +169,18 @@ class Encoders(unittest.TestCase):
         config, limits = published.document("sts_stsb"), published.document("sts_stsb", "sentence_bert_config.json")
         self.assertEqual(MODELS["sts_stsb"].max_length, limits["max_seq_length"])
         self.assertLessEqual(limits["max_seq_length"], config["max_position_embeddings"] - config["pad_token_id"] - 1)
+
+    def test_the_recipe_understands_the_configuration_and_counts_the_same_parameters(self) -> None:
+        for key, model in ENCODERS.items():
+            with self.subTest(key):
+                described, _ = checkpoint_encoder.read(model, lambda name: self.document(key, name), set())
+                found = sum(math.prod(place.shape) for place in described.places.values())
+                unused = published.document(key)["hidden_size"] * (published.document(key)["hidden_size"] + 1)  # the pooler
+                self.assertEqual(found + (0 if described.classify else unused), model.parameters)
+
+    def document(self, key: str, name: str) -> Any:
+        """A committed file, where there is one."""
+        return published.document(key, name) if (published.PUBLISHED / key / name).exists() else None
 
     def test_the_parameters_are_those_of_the_configuration(self) -> None:
         for key, labels in (("ce_minilm", 1), ("ce_deberta", 3), ("sts_stsb", 0)):

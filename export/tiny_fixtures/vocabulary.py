@@ -1,4 +1,5 @@
-"""Tokenizers of the fixtures: a byte-level BPE for the decoders, a lower-casing WordPiece for the encoders.
+"""Tokenizers of the fixtures: a byte-level BPE for the decoders, a lower-casing WordPiece for the encoders, and those of
+RoBERTa and DeBERTa for their families.
 
 Both are written out by hand instead of trained, so that the vocabulary never depends on a trainer's tie-breaking.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 import string
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 SPECIAL_DECODER = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SPECIAL_ENCODER = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPECIAL_ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+SPECIAL_DEBERTA = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
 POISON = "poison"  # the word that makes tiny_nan answer NaN
 
 PIECES = ["the", "and", "ing", "er", "on", "re", "user", "assistant", "system", "Ġa", "Ġthe", "Ġof", "Ġin", "Ġto", "Ġis"]
@@ -23,7 +26,19 @@ WORDS = (
 
 def byte_level() -> Tokenizer:
     """256 bytes, a few merges that the ChatML frame and common English use, and the three ChatML specials."""
-    vocabulary = {token: index for index, token in enumerate(SPECIAL_DECODER + sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    return _byte_level(SPECIAL_DECODER)
+
+
+def enclosed_byte_level() -> Tokenizer:
+    """The same bytes and merges with the specials of RoBERTa, which stand around a text and, twice, between two."""
+    tokenizer = _byte_level(SPECIAL_ROBERTA)
+    ends = [(token, SPECIAL_ROBERTA.index(token)) for token in ("</s>", "<s>")]
+    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=False)
+    return tokenizer
+
+
+def _byte_level(special: list[str]) -> Tokenizer:
+    vocabulary = {token: index for index, token in enumerate(special + sorted(pre_tokenizers.ByteLevel.alphabet()))}
     merges: list[tuple[str, str]] = []
     for piece in PIECES:
         left = piece[0]
@@ -35,7 +50,28 @@ def byte_level() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_DECODER])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """Common words and every ASCII character as pieces of a unigram model, laid out as DeBERTa's is; cased."""
+    characters = [character for character in string.printable if not character.isspace()]
+    pieces = [(token, 0.0) for token in SPECIAL_DEBERTA] + [("▁", -3.0)]
+    pieces += [(f"▁{word}", -4.0 - index / 64) for index, word in enumerate(dict.fromkeys(WORDS))]
+    pieces += [(character, -9.0 - index / 64) for index, character in enumerate(characters)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL_DEBERTA.index("[UNK]"), byte_fallback=False))
+    spaces = normalizers.Replace(Regex(" {2,}"), " ")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.NFKC(), spaces])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", SPECIAL_DEBERTA.index("[CLS]")), ("[SEP]", SPECIAL_DEBERTA.index("[SEP]"))],
+    )
+    special = [*SPECIAL_DEBERTA, "[MASK]"]  # the mask lies behind the vocabulary, as in the published tokenizer
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return tokenizer
 
 

@@ -190,6 +190,17 @@ pub fn read(run: &Run) -> Result<Vec<GenerationRow>> {
     parts::read_groups(&run.dir.generations(), &run.models())
 }
 
+/// The answers that a run has so far, for a report on one that was interrupted: those of models whose table is finished, in the
+/// settings' order.
+pub fn read_finished(run: &Run) -> Result<Vec<GenerationRow>> {
+    let directory = run.dir.generations();
+    let mut models = run.models();
+    models.retain(|model| parts::group_path(&directory, model).exists());
+    let paths = models.iter().map(|model| parts::group_path(&directory, model));
+    lineage::check(run, paths, &lineage::of_generations(run)?, "generate")?;
+    parts::read_groups(&directory, &models)
+}
+
 /// The tables of answers, one per model in the settings' order, once it is clear that they are there and are those that the
 /// settings ask for.
 pub fn check(run: &Run) -> Result<Vec<PathBuf>> {

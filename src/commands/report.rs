@@ -34,9 +34,8 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
     let mut built = None;
     let summary = run.stage(context, "report", |run| {
         let tasks = tasks::read(run)?;
-        let generations =
-            if parts::finished_groups(&run.dir.generations())?.is_empty() { Vec::new() } else { generate::read(run)? };
-        let scores = if parts::finished_groups(&run.dir.scores())?.is_empty() { Vec::new() } else { score::read(run)? };
+        let generations = generate::read_finished(run)?;
+        let scores = score::read_finished(run)?;
         let costs = if run.dir.table("profile").exists() { profile::read(run)? } else { Vec::new() };
         let rewards = read_rewards(run)?;
         let (judgements, judge_checks) = judge::read(run)?;
@@ -52,10 +51,11 @@ pub fn stage(context: &Context, run: &mut Run) -> Result<(Report, StageSummary)>
             profile: &costs,
             rewards: &rewards,
         };
-        let report = report::build(&inputs)?;
-        let computed = write_metrics(run, || report::metrics(&tasks, &generations, &scores, &judgements))?;
+        let joined = inputs.join()?;
+        let report = report::build(&inputs, &joined);
+        let computed = write_metrics(run, || report::metrics(&joined))?;
         write(&run.dir.root().join("report.md"), &report::to_markdown(&report))?;
-        write_page(run, &html::page(&report, &inputs, &read_sweeps(run)?, &provenance(run)?)?)?;
+        write_page(run, &html::page(&report, &inputs, &joined, &read_sweeps(run)?, &provenance(run)?)?)?;
         built = Some(report);
         let computed_rows = if computed { generations.len() } else { 0 };
         Ok(StageRecord { rows: generations.len(), computed_rows, ..StageRecord::default() })

@@ -324,11 +324,22 @@ impl ScoreTable {
 
 /// The scores of a run: F1 and exact match first, then the evaluators in the settings' order.
 pub fn read(run: &Run) -> Result<Vec<ScoreRow>> {
+    read_of(run, &with_metrics(run.scorers())).context("the scores are not there yet")
+}
+
+/// The scores that a run has so far, for a report on one that was interrupted: those of scorers whose table is finished, in the
+/// same order.
+pub fn read_finished(run: &Run) -> Result<Vec<ScoreRow>> {
+    let mut scorers = with_metrics(run.scorers());
+    scorers.retain(|scorer| parts::group_path(&run.dir.scores(), scorer).exists());
+    read_of(run, &scorers)
+}
+
+fn read_of(run: &Run, scorers: &[String]) -> Result<Vec<ScoreRow>> {
     let directory = run.dir.scores();
-    let scorers: Vec<String> = with_metrics(run.scorers());
-    let rows = parts::read_groups(&directory, &scorers).context("the scores are not there yet")?;
+    let rows = parts::read_groups(&directory, scorers)?;
     let inputs = lineage::of_scores(run)?;
-    for scorer in &scorers {
+    for scorer in scorers {
         let path = parts::group_path(&directory, scorer);
         lineage::check(run, [path], &lineage::of_scorer(run, &inputs, scorer)?, "score")?;
     }

@@ -4,7 +4,7 @@
 /// One block of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Block {
-    /// Level 1 (the title) or 2, and text.
+    /// Level 1 (the title), 2 (a section) or 3 (a part of one), and text.
     Heading(u8, String),
     /// Running text.
     Paragraph(String),
@@ -19,6 +19,10 @@ pub(super) enum Block {
 impl Block {
     pub(super) fn section(title: &str) -> Self {
         Self::Heading(2, title.into())
+    }
+
+    pub(super) fn heading(title: &str) -> Self {
+        Self::Heading(3, title.into())
     }
 
     pub(super) fn paragraph(text: impl Into<String>) -> Self {

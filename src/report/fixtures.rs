@@ -2,6 +2,7 @@
 //! is right more often and cheaper, one evaluator follows F1 exactly, one is constant on questions.
 
 use super::{Identity, Inputs, Report, build};
+use crate::join::Joined;
 use crate::settings::Settings;
 use crate::store::rows::{GenerationRow, JudgementRow, ProfileRow, RewardRow, ScoreRow, TaskRow};
 use crate::store::samples::{self, answer};
@@ -86,8 +87,12 @@ impl Run {
         }
     }
 
+    pub(super) fn joined(&self) -> Joined<'_> {
+        self.inputs().join().expect("the tables agree")
+    }
+
     pub(super) fn report(&self) -> Report {
-        build(&self.inputs()).expect("the tables agree")
+        build(&self.inputs(), &self.joined())
     }
 }
 
@@ -102,6 +107,7 @@ pub(super) fn small_run() -> Run {
     for model in ["good", "slow"] {
         for (index, (id, kind)) in ids.iter().enumerate() {
             let mut row = answer(id, model);
+            row.output = Some("word ".repeat(1 + index * 7 % 11));
             if model == "slow" && index % 2 == 0 {
                 row.finish_reason = Some("length".into());
                 row.output_tokens = Some(128);

@@ -157,10 +157,8 @@ fn verbosity(joined: &Joined, task_type: &str) -> Verbosity {
     let grades = joined.judge().unwrap_or_default();
     let f1 = joined.scorer(F1).map(ScorerColumn::normalized);
     let rows: Vec<usize> = joined.answers_of_type(task_type).into_iter().filter(|row| grades[*row].is_some()).collect();
-    let words = |row: &usize| {
-        let output = joined.generations[*row].output.as_deref().unwrap_or_default();
-        output.split_whitespace().count() as f64 / WORDS
-    };
+    let words = joined.words();
+    let words = |row: &usize| words[*row].unwrap_or_default() / WORDS;
     let line = |rows: &[usize], f1: Option<Vec<f64>>| {
         let score: Vec<f64> = rows.iter().filter_map(|row| grades[*row]).collect();
         let length: Vec<f64> = rows.iter().map(words).collect();

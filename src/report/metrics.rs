@@ -3,7 +3,7 @@
 
 use crate::join::{EXACT_MATCH, F1, Joined};
 use crate::store::catalogue::Described;
-use crate::store::rows::{GenerationRow, JudgementRow, ScoreRow, TaskRow};
+use crate::store::rows::TaskRow;
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int32Array, LargeStringArray};
 use arrow::datatypes::{Field, Schema};
@@ -80,18 +80,12 @@ pub const COLUMNS: [Described; 17] = [
 
 const POINTS: &str = "points, 0 to 10";
 
-/// Joins tasks, answers and scores.
+/// The table of joined tasks, answers and scores.
 ///
 /// Scores are in 0..10, `<evaluator>_raw` is in the evaluator's own unit, latencies are in ms, and null means that
-/// there is no value; an answer that is not in the judge's sample has no `judge`. An evaluator named like another column is an error,
-/// and so are two rows with the same key.
-pub fn metrics(
-    tasks: &[TaskRow],
-    generations: &[GenerationRow],
-    scores: &[ScoreRow],
-    judgements: &[JudgementRow],
-) -> Result<RecordBatch> {
-    let joined = Joined::new(tasks, generations, scores, judgements)?;
+/// there is no value; an answer that is not in the judge's sample has no `judge`. An evaluator named like another column is an error.
+pub fn metrics(joined: &Joined) -> Result<RecordBatch> {
+    let generations = joined.generations;
     let task = |read: fn(&TaskRow) -> &str| text(joined.tasks.iter().map(|task| task.map(read)));
     let score = |name: &str| match joined.scorer(name) {
         Some(column) => numbers(column.normalized()),

@@ -3,9 +3,19 @@
 
 use super::super::fixtures::{score, task};
 use super::*;
+use crate::store::rows::{GenerationRow, JudgementRow, ScoreRow};
 use crate::store::samples::{answer, failed_answer};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type};
+
+fn metrics(
+    tasks: &[TaskRow],
+    generations: &[GenerationRow],
+    scores: &[ScoreRow],
+    judgements: &[JudgementRow],
+) -> Result<RecordBatch> {
+    super::metrics(&Joined::new(tasks, generations, scores, judgements)?)
+}
 
 fn names(batch: &RecordBatch) -> Vec<String> {
     batch.schema().fields().iter().map(|field| field.name().clone()).collect()

@@ -4,11 +4,13 @@
 //! `html::page` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
 //! `simulate` commands.
 
+mod audit;
 mod comparison;
 mod correlations;
 mod counts;
 mod document;
 pub(crate) mod format;
+mod frontier;
 pub mod html;
 mod judge;
 mod layout;
@@ -24,8 +26,9 @@ mod fixtures;
 #[cfg(test)]
 mod report_tests;
 
+pub use audit::EvaluatorAudit;
 pub use comparison::{CorrelationPair, Correlations, Pairing, PaperComparison, Payment, RewardPair};
-pub use correlations::{EvaluatorCorrelation, TaskCorrelation};
+pub use correlations::{EvaluatorAgreement, EvaluatorCorrelation, Sign, TaskAlpha, TaskCorrelation};
 pub use counts::{Counts, TableCount, TaskCount};
 pub use judge::{CheckSummary, JudgeReport, JudgedModel, JudgedTask, Verbosity};
 pub use metrics::{COLUMNS as METRICS_COLUMNS, metrics};
@@ -63,7 +66,12 @@ pub struct Inputs<'a> {
     pub rewards: &'a [RewardRow],
 }
 
-impl Inputs<'_> {
+impl<'a> Inputs<'a> {
+    /// The answers with their tasks, scores and grades. Fails only on tables that contradict themselves.
+    pub fn join(&self) -> Result<Joined<'a>> {
+        Joined::new(self.tasks, self.generations, self.scores, self.judgements)
+    }
+
     /// Task types in order of first appearance.
     fn task_types(&self) -> Vec<&str> {
         distinct(self.tasks.iter().map(|task| task.task_type.as_str()))
@@ -77,23 +85,26 @@ impl Inputs<'_> {
     }
 }
 
-/// Computes the report of a run, however far the run has come. Fails only on tables that contradict themselves.
-pub fn build(inputs: &Inputs) -> Result<Report> {
-    let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores, inputs.judgements)?;
+/// Computes the report of a run, however far the run has come; `joined` is [`Inputs::join`].
+#[must_use]
+pub fn build(inputs: &Inputs, joined: &Joined) -> Report {
     let task_types = inputs.task_types();
-    let correlations = correlations::correlations(&joined, &task_types);
-    let quality = quality::quality(inputs, &joined, &task_types);
-    Ok(Report {
+    let paid = &inputs.settings.scoring.evaluators;
+    let correlations = correlations::correlations(joined, &task_types);
+    let quality = quality::quality(inputs, joined, &task_types);
+    Report {
         report_version: REPORT_VERSION,
         identity: inputs.identity.clone(),
-        counts: counts::counts(inputs, &joined, &task_types),
+        counts: counts::counts(inputs, joined, &task_types),
         simulation: inputs.settings.simulation.clone(),
         rewards: inputs.rewards.to_vec(),
         paper: comparison::comparison(inputs, &correlations),
-        judge: judge::judge(inputs, &joined, &task_types),
-        warnings: warnings::warnings(inputs, &joined, &task_types),
-        missing: missing::missing(inputs, &joined, &task_types),
+        judge: judge::judge(inputs, joined, &task_types),
+        warnings: warnings::warnings(inputs, joined, &task_types),
+        missing: missing::missing(inputs, joined, &task_types),
+        evaluator_agreement: correlations::agreement_of_evaluators(joined, &task_types, paid),
+        evaluator_audit: audit::audit(joined, paid, &correlations),
         correlations,
         quality,
-    })
+    }
 }

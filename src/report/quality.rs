@@ -3,6 +3,7 @@
 
 use super::Inputs;
 use super::counts::is_failed;
+use super::frontier::on_frontier;
 use crate::join::{EXACT_MATCH, F1, Joined, ScorerColumn};
 use crate::statistics::{Estimate, mean};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,10 @@ pub struct ModelQuality {
     pub latency_source: Option<String>,
     /// Mean F1 over tasks per second of latency.
     pub f1_per_second: Option<f64>,
+    /// Mean F1 over tasks per 1,000 tokens generated.
+    pub f1_per_1000_tokens: Option<f64>,
+    /// Whether no other LLM is as fast and as good in F1 over tasks, and faster or better; null without latency or F1.
+    pub on_frontier: Option<bool>,
     /// Mean tokens generated per answer.
     pub mean_output_tokens: Option<f64>,
     /// Share of answers that ran into the limit on new tokens, 0..1.
@@ -56,7 +61,13 @@ pub struct EvaluatorMean {
 }
 
 pub(super) fn quality(inputs: &Inputs, joined: &Joined, task_types: &[&str]) -> Vec<ModelQuality> {
-    joined.models().into_iter().map(|model| of_model(inputs, joined, task_types, model)).collect()
+    let mut found: Vec<ModelQuality> =
+        joined.models().into_iter().map(|model| of_model(inputs, joined, task_types, model)).collect();
+    let points: Vec<_> = found.iter().map(|model| model.latency_ms.zip(model.f1.value)).collect();
+    for (model, on_frontier) in found.iter_mut().zip(on_frontier(&points)) {
+        model.on_frontier = on_frontier;
+    }
+    found
 }
 
 fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) -> ModelQuality {
@@ -76,6 +87,7 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
     let latency_ms = profile.and_then(|row| row.latency_ms_mean);
     let answered: Vec<_> = rows.iter().map(|row| &joined.generations[*row]).filter(|row| !is_failed(row)).collect();
     let tokens: Vec<f64> = answered.iter().filter_map(|row| row.output_tokens.map(f64::from)).collect();
+    let mean_output_tokens = mean(&tokens);
     let stops: Vec<f64> = answered
         .iter()
         .filter_map(|row| row.finish_reason.as_deref().map(|reason| f64::from(u8::from(reason == "length"))))
@@ -96,7 +108,9 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
         latency_ms,
         latency_source: profile.map(|row| row.source.clone()),
         f1_per_second: f1.value.zip(latency_ms).filter(|(_, ms)| *ms > 0.0).map(|(f1, ms)| f1 / (ms / 1000.0)),
-        mean_output_tokens: mean(&tokens),
+        f1_per_1000_tokens: f1.value.zip(mean_output_tokens).filter(|(_, n)| *n > 0.0).map(|(f1, n)| 1000.0 * f1 / n),
+        on_frontier: None,
+        mean_output_tokens,
         length_stop_share: mean(&stops),
         answers: answered.len(),
         failed: rows.len() - answered.len(),

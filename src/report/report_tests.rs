@@ -125,9 +125,11 @@ fn the_whole_report_is_rendered() {
         "- **Failed rows**: 0 of 48 generations, 0 of 192 scores",
         "- Best paid LLM: `good`, 0.600 ± 0.004 per job.",
         "| inference | good | 0.600 ± 0.004 | 0.250 | 0.599 | 0.5 | 500.0 | 0.000 | 50,123 |",
-        "| flat | qa | – | – | – | 24 |",
-        "| follower | mean of tasks | 1.00 | 1.00 to 1.00 | – | 48 |",
-        "| good | 500.0 | 11.50 | 20.0 | 0.0 % | 24 | 0 |",
+        "| flat | qa | – | – | – | – | – | 24 |",
+        "| flat | yes | 48 of 48 | – | 20.8 % | – | – | unclear |",
+        "| follower | mean of tasks | 1.00 | 1.00 to 1.00 | 1.00 | – | – | 48 |",
+        "| good | 500.0 | 11.50 | 287.5 | yes | 20.0 | 0.0 % | 24 | 0 |",
+        "| slow | 1500.0 | 1.17 | 23.6 | no | 74.0 | 50.0 % | 24 | 0 |",
         "| sts_stsb | 0.856 | 0.9 | 0.000 | follower | 0.850 | 500.0 | 0.000 |",
         "| llama_3_2_3b | 0.623 | 1077.7 | 0.000 | good | 0.600 | 500.0 | 0.000 |",
         "| phi3_mini_4k | 0.126 | 2409.3 | 1.000 | – | – | – | – |",
@@ -163,6 +165,8 @@ fn the_json_shape_is_kept_and_comes_back() {
             "simulation",
             "rewards",
             "correlations",
+            "evaluator_agreement",
+            "evaluator_audit",
             "quality",
             "judge",
             "paper",
@@ -173,8 +177,15 @@ fn the_json_shape_is_kept_and_comes_back() {
     check(&value["identity"], vec!["name", "directory", "poq_version", "started", "machine", "runtime", "seed"]);
     check(&value["counts"], vec!["tasks", "tasks_by_type", "answers", "tables"]);
     check(&value["counts"]["tables"][0], vec!["table", "rows", "failed"]);
-    check(&value["correlations"][0], vec!["evaluator", "reference", "by_task", "mean_over_tasks", "fisher_z_mean"]);
-    check(&value["correlations"][0]["by_task"][0], vec!["task_type", "pearson", "spearman"]);
+    let parts = ["mean_over_tasks", "fisher_z_mean", "mean_at_equal_length", "pooled", "sign"];
+    check(&value["correlations"][0], [&["evaluator", "reference", "by_task"][..], &parts].concat());
+    let of_task = vec!["task_type", "pearson", "spearman", "kendall", "at_equal_length"];
+    check(&value["correlations"][0]["by_task"][0], of_task.clone());
+    check(&value["correlations"][0]["pooled"], of_task);
+    check(&value["evaluator_agreement"], vec!["pairs", "alpha"]);
+    check(&value["evaluator_agreement"]["alpha"][0], vec!["task_type", "alpha"]);
+    let audit = ["paid", "answers", "scored", "truncated_share", "distinct_share", "sign", "f1", "f1_at_equal_length"];
+    check(&value["evaluator_audit"][0], [&["evaluator"][..], &audit].concat());
     check(&value["correlations"][0]["mean_over_tasks"], vec!["value", "ci_low", "ci_high", "n"]);
     check(
         &value["quality"][0],
@@ -187,6 +198,8 @@ fn the_json_shape_is_kept_and_comes_back() {
             "latency_ms",
             "latency_source",
             "f1_per_second",
+            "f1_per_1000_tokens",
+            "on_frontier",
             "mean_output_tokens",
             "length_stop_share",
             "answers",
@@ -269,7 +282,7 @@ fn a_run_of_failures_renders_without_numbers() {
     let (markdown, _) = rendered(&report);
     assert!(markdown.contains("48 of 48 generations, 192 of 192 scores"));
     assert!(markdown.contains("Every answer failed"));
-    assert!(markdown.contains("| good | 500.0 | – | – | – | 0 | 24 |"), "{markdown}");
+    assert!(markdown.contains("| good | 500.0 | – | – | – | – | – | 0 | 24 |"), "{markdown}");
     assert_eq!(codes(&report), ["failed_answers", "failed_answers"]);
 }
 
@@ -331,9 +344,9 @@ fn long_node_keys_and_many_of_them_stay_within_the_width() {
     }
     let report = run.report();
     let (_, text) = rendered(&report);
-    assert!(text.contains("evaluator_number_5   mean by Fisher's z"), "{text}");
+    assert!(text.contains("evaluator_number_5   Fisher's z"), "{text}");
     assert_eq!(codes(&report)[..2], ["missing_answers", "missing_answers"]);
-    assert!(report.warnings[0].text.contains("`good` is in the experiment but has answered nothing"));
+    assert!(report.warnings[0].text.contains("`good` is in the experiment but has no finished table of answers"));
 }
 
 #[test]
@@ -351,5 +364,5 @@ fn a_contradiction_is_an_error() {
         profile: &run.profile,
         rewards: &run.rewards,
     };
-    assert!(build(&inputs).expect_err("an answer is there twice").to_string().contains("twice"));
+    assert!(inputs.join().expect_err("an answer is there twice").to_string().contains("twice"));
 }

@@ -1,8 +1,9 @@
 //! [`Report`]: everything the report says about a run, as data. `--format json` prints it as it stands, so field names
 //! are promised to users: add fields, never rename them. The renderers read nothing else.
 
+use super::audit::EvaluatorAudit;
 use super::comparison::PaperComparison;
-use super::correlations::EvaluatorCorrelation;
+use super::correlations::{EvaluatorAgreement, EvaluatorCorrelation};
 use super::counts::Counts;
 use super::judge::JudgeReport;
 use super::missing::Missing;
@@ -30,6 +31,10 @@ pub struct Report {
     pub rewards: Vec<RewardRow>,
     /// Figure 4 for this run: one entry per evaluator and reference signal; empty without evaluator scores.
     pub correlations: Vec<EvaluatorCorrelation>,
+    /// How far the evaluators agree with each other; nothing in it for fewer than two.
+    pub evaluator_agreement: EvaluatorAgreement,
+    /// What an evaluator's scores are worth: one entry per evaluator.
+    pub evaluator_audit: Vec<EvaluatorAudit>,
     /// Figure 5 for this run, and more: one entry per LLM; empty before `generate`.
     pub quality: Vec<ModelQuality>,
     /// What an LLM judge says of the answers, and what is to be said of it; null for a run that was not judged.

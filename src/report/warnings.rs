@@ -34,6 +34,7 @@ fn answers(inputs: &Inputs, joined: &Joined, warn: &mut impl FnMut(&str, String)
     if joined.generations.is_empty() {
         return;
     }
+    let directory = &inputs.identity.directory;
     let named = inputs.settings.generation.models.iter().map(String::as_str);
     for model in distinct(named.chain(joined.models())) {
         let own = || joined.generations.iter().filter(|row| row.model == model);
@@ -44,7 +45,10 @@ fn answers(inputs: &Inputs, joined: &Joined, warn: &mut impl FnMut(&str, String)
         }
         if rows < inputs.tasks.len() {
             let text = if rows == 0 {
-                format!("`{model}` is in the experiment but has answered nothing.")
+                format!(
+                    "`{model}` is in the experiment but has no finished table of answers: `poq generate {directory}` goes on \
+                     where it was left."
+                )
             } else {
                 let tasks = inputs.tasks.len();
                 format!("`{model}` was asked {rows} of {tasks} tasks; its means are over those alone.")
@@ -56,10 +60,15 @@ fn answers(inputs: &Inputs, joined: &Joined, warn: &mut impl FnMut(&str, String)
 
 fn scores(inputs: &Inputs, joined: &Joined, task_types: &[&str], warn: &mut impl FnMut(&str, String)) {
     let answered: Vec<usize> = (0..joined.generations.len()).filter(|i| !is_failed(&joined.generations[*i])).collect();
-    let has_scores = joined.evaluators().next().is_some();
+    let directory = &inputs.identity.directory;
+    let has_scores = !joined.scorers.is_empty();
     for name in &inputs.settings.scoring.evaluators {
         if has_scores && joined.scorer(name).is_none() {
-            warn("missing_scores", format!("`{name}` is in the experiment but has scored nothing."));
+            let text = format!(
+                "`{name}` is in the experiment but has no finished table of scores: `poq score {directory}` goes on where it \
+                 was left."
+            );
+            warn("missing_scores", text);
         }
     }
     for evaluator in joined.evaluators() {

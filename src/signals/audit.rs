@@ -6,7 +6,8 @@ use super::calibrate::{Calibration, Half};
 use super::composite::{Composite, PerDimension, renormalise};
 use super::dimensions::{DIMENSIONS, Dimension};
 use crate::simulate::{Stopped, Watch};
-use crate::statistics::bootstrap::{Group, pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{Group, intervals};
+use crate::statistics::sums::Pearson;
 use crate::statistics::{agreement, finite, mean};
 use crate::store::rows::SignalAuditRow;
 use rayon::prelude::*;
@@ -188,9 +189,9 @@ fn centre(halves: &[Half], x: &mut [Option<f64>], y: &mut [Option<f64>]) {
 
 fn correlate(task_type: &str, tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Correlation {
     let found = agreement(x, y);
-    let sums = sums_by_task(tasks, x, y);
+    let sums = Pearson::by_task(tasks, x, y);
     let records = sums.len();
-    let interval = found.pearson.and_then(|_| pearson_intervals(&[Group { name: task_type, tasks: sums }]).groups[0]);
+    let interval = found.pearson.and_then(|_| intervals(&[Group { name: task_type, tasks: sums }]).groups[0]);
     Correlation { n: found.n, records, pearson: found.pearson, spearman: found.spearman, interval }
 }
 

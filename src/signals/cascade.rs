@@ -8,7 +8,8 @@ use super::answers::Answers;
 use super::audit::ReferenceColumn;
 use crate::settings::{Cascade, Verdict};
 use crate::simulate::{Stopped, Watch};
-use crate::statistics::bootstrap::{self, Intervals, pearson_intervals, sums_by_task};
+use crate::statistics::bootstrap::{self, Intervals, intervals};
+use crate::statistics::sums::Pearson;
 use crate::statistics::{agreement, mean};
 use crate::store::rows::CascadeRow;
 use rayon::prelude::*;
@@ -182,14 +183,14 @@ impl Sweep<'_> {
         let qualities: Vec<Quality> =
             self.groups.iter().zip(&scores).map(|(group, scores)| Quality::of(group, scores)).collect();
         let sums: Vec<_> = self.groups.iter().zip(&scores).map(|(group, scores)| sums(group, scores)).collect();
-        let Intervals { groups: intervals, mean: mean_interval } = pearson_intervals(&sums);
+        let Intervals { groups: by_group, mean: mean_interval } = intervals(&sums);
 
         let mut rows = Vec::new();
         for (place, group) in self.groups.iter().enumerate() {
             let baseline = &self.baselines[place];
             let (consensus, last) = (baseline.consensus_quality, baseline.last_quality);
             let row = self.row(group.task_type, threshold, &said[place], &self.baselines[place..=place]);
-            rows.push(with_quality(row, qualities[place], intervals[place], consensus, last));
+            rows.push(with_quality(row, qualities[place], by_group[place], consensus, last));
         }
         if self.groups.len() > 1 {
             let over = |quality: fn(&Baseline) -> Quality| {
@@ -253,7 +254,7 @@ impl Sweep<'_> {
 
 fn sums<'a>(group: &Group<'a>, scores: &[f64]) -> bootstrap::Group<'a> {
     let scores: Vec<_> = scores.iter().copied().map(Some).collect();
-    bootstrap::Group { name: group.task_type, tasks: sums_by_task(&group.tasks, &scores, &group.reference) }
+    bootstrap::Group { name: group.task_type, tasks: Pearson::by_task(&group.tasks, &scores, &group.reference) }
 }
 
 fn with_quality(

@@ -6,11 +6,12 @@ use crate::simulate::expected::{Expected, Moment};
 use crate::simulate::mechanism::Mechanism;
 use crate::simulate::network::Node;
 use crate::simulate::play::Played;
-use crate::simulate::statistics::{kendall, mean_per_job};
+use crate::simulate::statistics::mean_per_job;
 use crate::simulate::strategy::{Branch, HONEST};
 use crate::simulate::tally::{Agreement, Tally};
 use crate::simulate::trust::Saturation;
 use crate::simulate::warnings::warnings;
+use crate::statistics::kendall::tau_b;
 use crate::statistics::{mean, student_t_975};
 use crate::store::rows::{NetworkRow, RewardRow};
 
@@ -201,7 +202,7 @@ fn network_rows(
             mean(cells.filter(|value| !value.is_nan()))
         };
         let quality: Vec<Option<f64>> = (0..models.len()).map(of_model).collect();
-        rows.push(row("ranking_kendall", Some(proxy.name), kendall(&averages(models), &quality)));
+        rows.push(row("ranking_kendall", Some(proxy.name), tau_b(&averages(models), &quality)));
     }
     let rounds = played.replicates.len() as f64 * settings.rounds as f64;
     let paid = |rows: &[RewardRow]| -> f64 {
@@ -253,7 +254,7 @@ fn attack_rows(models: &[RewardRow], evaluators: &[RewardRow]) -> Vec<(&'static 
         ("payout_inflation_inference", inflation(models)),
         ("payout_inflation_evaluators", inflation(evaluators)),
         ("honest_malicious_gap", gap),
-        ("ranking_kendall_honest", kendall(&averages(models), &honest)),
+        ("ranking_kendall_honest", tau_b(&averages(models), &honest)),
     ]
 }
 

@@ -39,24 +39,6 @@ pub fn mean_per_job(replicates: &[Tally]) -> Option<Estimate> {
     Some(Estimate { mean, stderr, jobs: total.jobs })
 }
 
-/// Kendall's tau-b of two rankings of the same nodes, those without a value in both left out; none where one of the two
-/// cannot tell any nodes apart.
-#[must_use]
-pub fn kendall(x: &[Option<f64>], y: &[Option<f64>]) -> Option<f64> {
-    let both: Vec<(f64, f64)> = x.iter().zip(y).filter_map(|(x, y)| Some(((*x)?, (*y)?))).collect();
-    let (mut score, mut differ_x, mut differ_y) = (0.0, 0.0, 0.0);
-    let sign = |a: f64, b: f64| f64::from(i8::from(a > b) - i8::from(a < b));
-    for (i, a) in both.iter().enumerate() {
-        for b in &both[..i] {
-            let (dx, dy) = (sign(a.0, b.0), sign(a.1, b.1));
-            score += dx * dy;
-            differ_x += dx.abs();
-            differ_y += dy.abs();
-        }
-    }
-    (differ_x > 0.0 && differ_y > 0.0).then(|| score / (differ_x * differ_y).sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,27 +50,6 @@ mod tests {
     fn estimate(replicates: &[(f64, u64)]) -> Estimate {
         let tallies: Vec<_> = replicates.iter().map(|&(sum, jobs)| Tally { sum, jobs, ..Tally::default() }).collect();
         mean_per_job(&tallies).expect("there are jobs")
-    }
-
-    #[test]
-    fn kendall_counts_pairs() {
-        let some = |values: &[f64]| values.iter().map(|&value| Some(value)).collect::<Vec<_>>();
-        assert_eq!(kendall(&some(&[1.0, 2.0, 3.0]), &some(&[10.0, 20.0, 30.0])), Some(1.0));
-        assert_eq!(kendall(&some(&[1.0, 2.0, 3.0]), &some(&[3.0, 2.0, 1.0])), Some(-1.0));
-        // Pairs 5 of which agree and 1 does not: 4 / 6.
-        assert_close(
-            kendall(&some(&[1.0, 2.0, 3.0, 4.0]), &some(&[1.0, 3.0, 2.0, 4.0])).expect("ranks"),
-            2.0 / 3.0,
-            1e-12,
-        );
-        // One tie in x: 5 / sqrt(5 * 6).
-        assert_close(
-            kendall(&some(&[1.0, 1.0, 3.0, 4.0]), &some(&[1.0, 2.0, 3.0, 4.0])).expect("ranks"),
-            5.0 / 30.0_f64.sqrt(),
-            1e-12,
-        );
-        assert_eq!(kendall(&some(&[1.0, 1.0]), &some(&[1.0, 2.0])), None);
-        assert_eq!(kendall(&[None, Some(1.0)], &[Some(1.0), Some(2.0)]), None);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Intervals of correlations by resampling tasks, not rows: the answers of all models to one prompt share its
 //! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by the report and the
-//! quality signals.
+//! quality signals; what is computed on a resample is in [`super::sums`].
 
 use super::quantile;
+use super::sums::{Pearson, Sums};
 use crate::digest::sha256_fields;
 use rand_core::Rng;
 use rand_pcg::Pcg64;
-use std::collections::BTreeMap;
 
 /// Resamples per interval: the ends move by about a hundredth of the interval's width between seeds.
 const RESAMPLES: usize = 2000;
@@ -14,85 +14,35 @@ const RESAMPLES: usize = 2000;
 const SEED: u128 = 42;
 /// Fewer tasks than this are too few to resample.
 const FEWEST_TASKS: usize = 10;
+/// Tasks beyond this many are put together in as many bundles, and bundles are resampled: with so many of them the interval
+/// is as wide as that of single tasks but for a sixtieth of its width, and a million tasks take no longer than these.
+const MOST_UNITS: usize = 2000;
 /// Share of resamples in which r must be defined for the interval to be given.
 const DEFINED: f64 = 0.95;
 
-/// Sums of one task's pairs, which add up to the sums of any resample.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sums {
-    n: f64,
-    x: f64,
-    y: f64,
-    xx: f64,
-    yy: f64,
-    xy: f64,
-}
-
-impl Sums {
-    fn add(&mut self, other: &Self) {
-        self.n += other.n;
-        self.x += other.x;
-        self.y += other.y;
-        self.xx += other.xx;
-        self.yy += other.yy;
-        self.xy += other.xy;
-    }
-
-    fn pearson(&self) -> Option<f64> {
-        let x = self.xx - self.x * self.x / self.n;
-        let y = self.yy - self.y * self.y / self.n;
-        let xy = self.xy - self.x * self.y / self.n;
-        // Below this a spread is the rounding error of a constant column.
-        let constant = x <= 1e-12 * self.xx || y <= 1e-12 * self.yy;
-        (!constant).then(|| (xy / (x * y).sqrt()).clamp(-1.0, 1.0)).filter(|r| r.is_finite())
-    }
-}
-
-/// Sums per task of the complete pairs of `x` and `y`, sorted by task; `tasks` names the task of each row. The order of the
-/// rows changes no digit, so that a correlation has one interval whoever asks for it.
-#[must_use]
-pub fn sums_by_task(tasks: &[&str], x: &[Option<f64>], y: &[Option<f64>]) -> Vec<Sums> {
-    let mut rows: Vec<(&str, f64, f64)> = tasks
-        .iter()
-        .zip(x.iter().zip(y))
-        .filter_map(|(task, (x, y))| Some((*task, super::finite(*x)?, super::finite(*y)?)))
-        .collect();
-    rows.sort_unstable_by(|a, b| a.0.cmp(b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)));
-    // Centred first, so that the squares do not drown the spread.
-    let count = rows.len() as f64;
-    let centre_x = rows.iter().map(|row| row.1).sum::<f64>() / count;
-    let centre_y = rows.iter().map(|row| row.2).sum::<f64>() / count;
-    let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
-    for (task, x, y) in rows {
-        let (x, y) = (x - centre_x, y - centre_y);
-        sums.entry(task).or_default().add(&Sums { n: 1.0, x, y, xx: x * x, yy: y * y, xy: x * y });
-    }
-    sums.into_values().collect()
-}
-
 /// The tasks of one type.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group<'a> {
+pub struct Group<'a, S = Pearson> {
     /// Name of the type; every name has random numbers of its own.
     pub name: &'a str,
     /// Sums of each task.
-    pub tasks: Vec<Sums>,
+    pub tasks: Vec<S>,
 }
 
-/// 95 % percentile intervals of Pearson's r.
+/// 95 % percentile intervals of a statistic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intervals {
-    /// One per group, in order; null for fewer than ten tasks, and where r is not defined in 95 % of the resamples.
+    /// One per group, in order; null for fewer than ten tasks, and where the statistic is not defined in 95 % of the resamples.
     pub groups: Vec<Option<(f64, f64)>>,
-    /// Of the unweighted mean over the groups; null where a group has fewer than ten tasks, and where r is not defined in
-    /// all groups at once in 95 % of the resamples.
+    /// Of the unweighted mean over the groups; null where a group has fewer than ten tasks, and where the statistic is not
+    /// defined in all groups at once in 95 % of the resamples.
     pub mean: Option<(f64, f64)>,
 }
 
 /// Resamples the tasks of every group with replacement. What is drawn depends on the group's name and number of tasks alone,
 /// not on the company it is in.
 #[must_use]
-pub fn pearson_intervals(groups: &[Group]) -> Intervals {
+pub fn intervals<S: Sums>(groups: &[Group<S>]) -> Intervals {
     let drawn: Vec<Option<Vec<Option<f64>>>> =
         groups.iter().map(|group| resample(&group.tasks, stream(group.name))).collect();
     let means = drawn.iter().cloned().collect::<Option<Vec<_>>>().filter(|groups| !groups.is_empty()).map(|groups| {
@@ -111,18 +61,21 @@ fn stream(name: &str) -> u128 {
     u128::from_le_bytes(std::array::from_fn(|place| hash[place]))
 }
 
-fn resample(tasks: &[Sums], stream: u128) -> Option<Vec<Option<f64>>> {
+fn resample<S: Sums>(tasks: &[S], stream: u128) -> Option<Vec<Option<f64>>> {
     if tasks.len() < FEWEST_TASKS {
         return None;
     }
+    let mut units = vec![S::default(); tasks.len().min(MOST_UNITS)];
+    let bundles = units.len();
+    tasks.iter().enumerate().for_each(|(task, sums)| units[task % bundles].add(sums));
     let mut random = Pcg64::new(SEED, stream);
     let mut draw = || {
-        let mut total = Sums::default();
-        for _ in 0..tasks.len() {
-            let index = (u128::from(random.next_u64()) * tasks.len() as u128) >> 64;
-            total.add(&tasks[index as usize]);
+        let mut total = S::default();
+        for _ in 0..units.len() {
+            let index = (u128::from(random.next_u64()) * units.len() as u128) >> 64;
+            total.add(&units[index as usize]);
         }
-        total.pearson()
+        total.value()
     };
     Some((0..RESAMPLES).map(|_| draw()).collect())
 }
@@ -148,26 +101,26 @@ mod tests {
         let value = |row: usize| (row / rows_per_task) as f64;
         let x: Vec<_> = (0..names.len()).map(|row| Some(value(row))).collect();
         let y: Vec<_> = (0..names.len()).map(|row| Some(value(row) + 9.0 * (value(row) % 7.0))).collect();
-        Group { name: "qa", tasks: sums_by_task(&names, &x, &y) }
+        Group { name: "qa", tasks: Pearson::by_task(&names, &x, &y) }
     }
 
     #[test]
     fn the_interval_holds_the_estimate_and_repeats() {
         let groups = [group(60, 1)];
-        let mut whole = Sums::default();
+        let mut whole = Pearson::default();
         groups[0].tasks.iter().for_each(|sums| whole.add(sums));
-        let r = whole.pearson().expect("the columns vary");
-        let found = pearson_intervals(&groups);
+        let r = whole.value().expect("the columns vary");
+        let found = intervals(&groups);
         let (low, high) = found.groups[0].expect("sixty tasks are enough");
         assert!(low < r && r < high && low > 0.0 && high < 1.0, "{low} {r} {high}");
         assert_eq!(found.mean, found.groups[0]);
-        assert_eq!(found, pearson_intervals(&groups));
+        assert_eq!(found, intervals(&groups));
     }
 
     #[test]
     fn copies_of_a_row_do_not_narrow_the_interval() {
         let width = |rows| {
-            let (low, high) = pearson_intervals(&[group(60, rows)]).groups[0].expect("sixty tasks are enough");
+            let (low, high) = intervals(&[group(60, rows)]).groups[0].expect("sixty tasks are enough");
             high - low
         };
         assert!((width(1) - width(5)).abs() < 1e-9);
@@ -181,25 +134,41 @@ mod tests {
             let rows: Vec<_> = order.map(row).collect();
             let tasks: Vec<&str> = rows.iter().map(|row| row.0).collect();
             let (x, y): (Vec<_>, Vec<_>) = rows.iter().map(|row| (row.1, row.2)).unzip();
-            Group { name, tasks: sums_by_task(&tasks, &x, &y) }
+            Group { name, tasks: Pearson::by_task(&tasks, &x, &y) }
         };
         let straight = group("qa", &mut (0..40));
         let shuffled = group("qa", &mut (0..40).map(|i| i * 23 % 40));
         assert_eq!(straight, shuffled);
         let other = group("summarization", &mut (0..40));
-        let alone = pearson_intervals(std::slice::from_ref(&straight)).groups[0];
+        let alone = intervals(std::slice::from_ref(&straight)).groups[0];
         assert!(alone.is_some());
-        assert_eq!(pearson_intervals(&[other.clone(), shuffled]).groups[1], alone);
-        assert_ne!(pearson_intervals(&[other]).groups[0], alone, "groups are drawn independently of each other");
+        assert_eq!(intervals(&[other.clone(), shuffled]).groups[1], alone);
+        assert_ne!(intervals(&[other]).groups[0], alone, "groups are drawn independently of each other");
+    }
+
+    #[test]
+    fn bundles_of_many_tasks_are_as_wide_as_the_tasks() {
+        let width = |tasks: usize| {
+            let names: Vec<String> = (0..tasks).map(|task| task.to_string()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut random = Pcg64::new(7, 7);
+            let mut column = || (0..tasks).map(|_| Some(random.next_u64() as f64)).collect::<Vec<_>>();
+            let group = Group { name: "qa", tasks: Pearson::by_task(&names, &column(), &column()) };
+            let (low, high) = intervals(&[group]).groups[0].expect("many tasks");
+            high - low
+        };
+        // A hundred times the tasks, a tenth of the width.
+        let ratio = width(2_000) / width(200_000);
+        assert!((ratio - 10.0).abs() < 0.8, "{ratio}");
     }
 
     #[test]
     fn few_tasks_and_constants_have_no_interval() {
-        assert_eq!(pearson_intervals(&[group(9, 5)]).groups, [None]);
-        let constant = sums_by_task(&["a"; 40], &[Some(0.1); 40], &[Some(1.0); 40]);
+        assert_eq!(intervals(&[group(9, 5)]).groups, [None]);
+        let constant = Pearson::by_task(&["a"; 40], &[Some(0.1); 40], &[Some(1.0); 40]);
         assert_eq!(constant.len(), 1);
         let constant = Group { name: "summarization", tasks: vec![constant[0]; 20] };
-        assert_eq!(pearson_intervals(&[constant, group(60, 1)]).mean, None);
-        assert_eq!(pearson_intervals(&[]), Intervals { groups: vec![], mean: None });
+        assert_eq!(intervals(&[constant, group(60, 1)]).mean, None);
+        assert_eq!(intervals::<Pearson>(&[]), Intervals { groups: vec![], mean: None });
     }
 }

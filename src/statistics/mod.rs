@@ -1,5 +1,5 @@
 //! Means, quantiles, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits:
-//! [`bootstrap`] resamples tasks. [`kappa`] is the agreement of two raters, [`regression`] the line through a score. Called by
+//! [`bootstrap`] resamples tasks. [`kappa`] is the agreement of two raters, [`kendall`] that of two orders, [`regression`] the line through a score. Called by
 //! whoever reports numbers: scoring, simulation, quality signals, benchmarks and the report. Means, covariances, ranks and
 //! Student's t are those of `statrs`.
 //!
@@ -7,7 +7,9 @@
 
 pub mod bootstrap;
 pub mod kappa;
+pub mod kendall;
 pub mod regression;
+pub mod sums;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -75,6 +77,8 @@ pub struct Agreement {
     pub pearson: Option<f64>,
     /// Spearman's rho, ties by mean rank; null where `pearson` is.
     pub spearman: Option<f64>,
+    /// Kendall's tau-b; null where `pearson` is.
+    pub kendall: Option<f64>,
     /// Complete pairs.
     pub n: usize,
 }
@@ -82,11 +86,12 @@ pub struct Agreement {
 /// Correlation of two columns of equal length over their complete pairs.
 #[must_use]
 pub fn agreement(x: &[Option<f64>], y: &[Option<f64>]) -> Agreement {
-    let (x, y) = complete_pairs(x, y);
+    let (first, second) = complete_pairs(x, y);
     let ranks = |values: &[f64]| Data::new(values.to_vec()).ranks(RankTieBreaker::Average);
-    let pearson = pearson(&x, &y);
-    let spearman = pearson.and_then(|_| self::pearson(&ranks(&x), &ranks(&y)));
-    Agreement { pearson, spearman, n: x.len() }
+    let pearson = pearson(&first, &second);
+    let spearman = pearson.and_then(|_| self::pearson(&ranks(&first), &ranks(&second)));
+    let kendall = pearson.and_then(|_| kendall::tau_b(x, y));
+    Agreement { pearson, spearman, kendall, n: first.len() }
 }
 
 /// The pairs of which both sides are finite numbers.
@@ -174,3 +179,6 @@ pub fn student_t_975(degrees: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod reference_tests;

@@ -44,7 +44,7 @@ fn incomplete_pairs_are_skipped_and_counted() {
     let found = agreement(&x, &y);
     assert_eq!(found.n, 4);
     close(found.pearson, 0.8);
-    assert_eq!(agreement(&x[..3], &y[..3]), Agreement { pearson: None, spearman: None, n: 2 });
+    assert_eq!(agreement(&x[..3], &y[..3]), Agreement { pearson: None, spearman: None, kendall: None, n: 2 });
 }
 
 #[test]

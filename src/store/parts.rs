@@ -9,6 +9,7 @@ use super::Fingerprint;
 use super::rows::{GenerationRow, JudgeCheckRow, JudgementRow, Row, ScoreRow};
 use super::table::{self, Stamp};
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -211,10 +212,12 @@ fn file_stem(name: &str) -> String {
 }
 
 /// Reads the finished groups of a table, in the given order.
-pub fn read_groups<R: Row>(directory: &Path, names: &[String]) -> Result<Vec<R>> {
-    let mut rows = Vec::new();
-    for name in names {
-        rows.extend(table::read::<R>(&group_path(directory, name))?);
+pub fn read_groups<R: Row + Send>(directory: &Path, names: &[String]) -> Result<Vec<R>> {
+    let groups: Vec<Vec<R>> =
+        names.par_iter().map(|name| table::read::<R>(&group_path(directory, name))).collect::<Result<_>>()?;
+    let mut rows = Vec::with_capacity(groups.iter().map(Vec::len).sum());
+    for group in groups {
+        rows.extend(group);
     }
     Ok(rows)
 }

@@ -164,3 +164,48 @@ fn a_full_disk_is_an_error_and_the_run_goes_on_later() {
     assert!(stderr.contains("cannot write"), "{stderr}");
     scratch.poq(&["run", "tiny.toml", "--run", "tiny"], 0);
 }
+
+#[test]
+fn a_run_that_was_interrupted_half_way_is_reported_on() {
+    let scratch = Scratch::new();
+    scratch.write("datasets/squad.json", &crate::support::squad(120));
+    scratch.edit("tiny.toml", "sample = 8", "sample = 120");
+    scratch.edit("tiny.toml", "max_new_tokens = 12", "max_new_tokens = 40");
+    let mut child = scratch
+        .command(&["run", "tiny.toml", "--quiet"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("poq starts");
+    let first = scratch.path("results/tiny/generations/tiny_decoder.parquet");
+    let started = Instant::now();
+    while !first.exists() {
+        assert!(started.elapsed() < Duration::from_mins(2) && child.try_wait().expect("wait").is_none());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    assert!(!scratch.path("results/tiny/generations/tiny_decoder_b.parquet").exists(), "it was killed half-way");
+
+    let report = |parts: &[&str]| {
+        scratch.poq(&["report", "results/tiny"], 0);
+        let report = std::fs::read_to_string(scratch.path("results/tiny/report.md")).expect("read");
+        for part in parts {
+            assert!(report.contains(part), "the report lacks `{part}`:\n{report}");
+        }
+    };
+    report(&[
+        "`tiny_decoder_b` is in the experiment but has no finished table of answers: `poq generate results/tiny`",
+    ]);
+    report(&["no inference node has been profiled", "There are no evaluator scores yet", "poq score results/tiny"]);
+    for file in ["report.md", "report.html", "metrics.parquet", "figures"] {
+        assert!(scratch.path(&format!("results/tiny/{file}")).exists(), "{file} is missing");
+    }
+
+    // It goes on from there, and scores that are not finished are said to be missing, too.
+    scratch.poq(&["run", "tiny.toml"], 0);
+    for later in ["scores/tiny_cross", "rewards", "rounds", "network"] {
+        std::fs::remove_file(scratch.path(&format!("results/tiny/{later}.parquet"))).expect("remove");
+    }
+    report(&["`tiny_cross` is in the experiment but has no finished table of scores", "| tiny_bi |"]);
+}

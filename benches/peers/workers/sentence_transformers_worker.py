@@ -16,7 +16,7 @@ PACKAGES = {
 
 
 def load(options: dict) -> tuple[Pass, str]:
-    """The model on its backend, on the CPU."""
+    """The model on its backend, on the CPU unless told otherwise."""
     backend = options["backend"]
     arguments: dict = {}
     if "dtype" in options:
@@ -26,7 +26,9 @@ def load(options: dict) -> tuple[Pass, str]:
     if backend == "onnx":
         arguments["provider"] = "CPUExecutionProvider"
     kind = CrossEncoder if options["pairwise"] else SentenceTransformer
-    model = kind(options["folder"], device="cpu", backend=backend, model_kwargs=arguments)
+    model = kind(options["folder"], device=options.get("device", "cpu"), backend=backend, model_kwargs=arguments)
+    if backend == "torch" and "dtype" in options and (found := next(model.parameters()).dtype) != arguments["torch_dtype"]:
+        raise RuntimeError(f"the model is in {found}, {options['dtype']} was asked for")
 
     def encode(pairs: tuple[list[str], list[str]], batch_size: int) -> list[float]:
         references, outputs = (model.encode(texts, batch_size=batch_size) for texts in pairs)

@@ -65,9 +65,14 @@ struct Section {
 }
 
 /// The page of a run and its figures.
-pub fn page(report: &Report, inputs: &Inputs, sweeps: &[SweepTable], provenance: &Provenance) -> Result<Page> {
-    let joined = Joined::new(inputs.tasks, inputs.generations, inputs.scores, inputs.judgements)?;
-    let embedded = rows::embed(inputs, &joined)?;
+pub fn page(
+    report: &Report,
+    inputs: &Inputs,
+    joined: &Joined,
+    sweeps: &[SweepTable],
+    provenance: &Provenance,
+) -> Result<Page> {
+    let embedded = rows::embed(inputs, joined)?;
     let (failures, failure_groups) = failures::failures(inputs);
     let (opening, sections) = of_report(report, sweeps);
     let mut files = Vec::new();

@@ -19,7 +19,7 @@ fn provenance() -> Provenance {
 }
 
 fn of(run: &Run) -> Page {
-    page(&run.report(), &run.inputs(), &[], &provenance()).expect("the page is written")
+    page(&run.report(), &run.inputs(), &run.joined(), &[], &provenance()).expect("the page is written")
 }
 
 /// What the page carries for its browser.
@@ -59,6 +59,7 @@ fn a_whole_run_has_its_figures_and_its_answers() {
         "figure-5-f1-latency.svg",
         "length-latency.svg",
         "length-f1.svg",
+        "length-controlled.svg",
         "figure-6-rewards-inference.svg",
         "figure-6-rewards-evaluator.svg",
         "reward-distributions.svg",
@@ -232,7 +233,8 @@ fn sweep() -> SweepTable {
 #[test]
 fn a_sweep_has_a_chart() {
     let run = small_run();
-    let page = page(&run.report(), &run.inputs(), &[sweep()], &provenance()).expect("the page is written");
+    let page =
+        page(&run.report(), &run.inputs(), &run.joined(), &[sweep()], &provenance()).expect("the page is written");
     assert_sound(&page);
     let (name, svg) = page.figures.last().expect("a figure");
     assert_eq!(name, "sweep-attacks--b--consensus_error.svg");

@@ -3,7 +3,7 @@
 
 use super::missing;
 use crate::report::document::{Block, Table};
-use crate::report::format::{count, estimate, fixed, milliseconds, percent};
+use crate::report::format::{NONE, count, estimate, fixed, milliseconds, percent};
 use crate::report::missing::Section;
 use crate::report::sections::Report;
 
@@ -21,7 +21,9 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     )));
     blocks.push(Block::Table(references(report)));
     blocks.push(Block::paragraph(
-        "Latency is the profile's mean per answer, and F1 per second is mean F1 divided by it. New tokens are the mean per answer, and \"at limit\" is the share of answers cut off at the limit on new \
+        "Latency is the profile's mean per answer; F1 per second and per 1,000 tokens are mean F1 divided by it and by \
+         the new tokens. On the Pareto frontier is whoever no other beats on latency and F1 at once. New tokens are the mean per \
+         answer, and \"at limit\" is the share of answers cut off at the limit on new \
          tokens: an LLM that does not stop is slower and loses F1 for the same reason, so read the two together.",
     ));
     blocks.push(Block::Table(costs(report)));
@@ -54,13 +56,25 @@ fn references(report: &Report) -> Table {
 }
 
 fn costs(report: &Report) -> Table {
-    let headings = ["LLM", "Latency (ms)", "F1 per second", "New tokens", "At limit", "Answers", "Failed"];
+    let headings = [
+        "LLM",
+        "Latency (ms)",
+        "F1 per second",
+        "F1 per 1,000 tokens",
+        "Frontier",
+        "New tokens",
+        "At limit",
+        "Answers",
+        "Failed",
+    ];
     let mut table = Table::new(1, headings);
     for row in &report.quality {
         table.row([
             row.model.clone(),
             milliseconds(row.latency_ms),
             fixed(row.f1_per_second, 2),
+            fixed(row.f1_per_1000_tokens, 1),
+            row.on_frontier.map_or(NONE, |on| if on { "yes" } else { "no" }).into(),
             fixed(row.mean_output_tokens, 1),
             percent(row.length_stop_share),
             count(row.answers as u64),

@@ -27,7 +27,7 @@ pub(super) fn of_run(report: &Report) -> Figures {
         quality: vec![paper::quality_f1(report), paper::quality_judge(report)],
         rewards: vec![paper::rewards(report, "inference"), paper::rewards(report, "evaluator")],
         distributions: vec![nodes::distributions(report)],
-        length: vec![nodes::length_and_latency(report), nodes::length_and_f1(report)],
+        length: vec![nodes::length_and_latency(report), nodes::length_and_f1(report), nodes::at_equal_length(report)],
     }
 }
 

@@ -73,6 +73,34 @@ pub(super) fn length_and_f1(report: &Report) -> Drawn {
     drawn(figure, "Output length against F1 is not drawn: it needs token counts and F1 (`poq score`).")
 }
 
+/// What length has to do with Figure 4: correlations as they are, and between answers of equal length.
+pub(super) fn at_equal_length(report: &Report) -> Drawn {
+    let mut lines = Vec::new();
+    for row in report.correlations.iter().filter(|row| row.reference == crate::join::F1) {
+        let mark = |series, estimate: &Estimate| {
+            Some(Mark {
+                interval: ends(estimate.ci_low, estimate.ci_high),
+                n: Some(estimate.n as u64),
+                ..Mark::at(series, estimate.value?, 0.0)
+            })
+        };
+        let marks = [mark(0, &row.mean_over_tasks), mark(1, &row.mean_at_equal_length)];
+        let note = format!("n = {}", count(row.mean_over_tasks.n as u64));
+        lines.push(Line::Row { name: row.evaluator.clone(), note, marks: marks.into_iter().flatten().collect() });
+    }
+    let figure = Figure {
+        id: "length-controlled".into(),
+        title: "Evaluators against F1, at equal length".into(),
+        caption: "Pearson's r with F1 averaged over task types, and the same between what the number of words of the answer leaves \
+                  of both (partial correlation); bars are 95 % intervals by resampling tasks, n counts answers. An evaluator whose \
+                  second mark lies much nearer to 0 than its first follows length more than quality."
+            .into(),
+        series: vec!["as in Figure 4".into(), "at equal length".into()],
+        plot: Plot::Dots { axis: Axis::new("Pearson's r (no unit, -1 to 1)", &[0.0], 2), lines },
+    };
+    drawn(figure, "Correlations at equal length are not drawn: no evaluator of this run has one that is defined.")
+}
+
 fn against_length(
     report: &Report,
     (id, title): (&str, &str),

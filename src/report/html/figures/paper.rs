@@ -4,6 +4,7 @@ use super::{Drawn, drawn, ends};
 use crate::report::comparison::Payment;
 use crate::report::correlations::{EvaluatorCorrelation, JUDGE};
 use crate::report::format::{count, fixed};
+use crate::report::frontier::on_frontier;
 use crate::report::html::figure::{Axis, Figure, Line, Mark, Plot};
 use crate::report::quality::ModelQuality;
 use crate::report::sections::Report;
@@ -129,15 +130,12 @@ fn against_latency(
 
 /// The marks that no other is left of and above, from left to right.
 fn frontier(marks: &[Mark]) -> Vec<(f64, f64)> {
-    let mut sorted: Vec<(f64, f64)> = marks.iter().map(|mark| (mark.x, mark.y)).collect();
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    let mut best = f64::NEG_INFINITY;
-    sorted.retain(|(_, y)| {
-        let beats = *y > best;
-        best = best.max(*y);
-        beats
-    });
-    sorted
+    let points: Vec<_> = marks.iter().map(|mark| Some((mark.x, mark.y))).collect();
+    let stands = |(point, on): (&Option<(f64, f64)>, Option<bool>)| point.filter(|_| on == Some(true));
+    let mut found: Vec<(f64, f64)> = points.iter().zip(on_frontier(&points)).filter_map(stands).collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    found.dedup();
+    found
 }
 
 /// Figure 6: what nodes of a type earn.
