@@ -10,7 +10,7 @@ default:
     @just --list --unsorted
 
 # Run an experiment end to end: build, models, data sets, every stage, report (experiments/EXPERIMENT.toml)
-# (flags go to `poq run`; the export takes part in --skip-missing and in --provider cuda; what is missing is said first)
+# (flags go to `poq run`; the export takes part in --skip-missing; what is missing is said first)
 reproduce EXPERIMENT="quick" *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -19,7 +19,6 @@ reproduce EXPERIMENT="quick" *FLAGS:
     flags=" {{FLAGS}} "
     arguments=(--experiment experiments/{{EXPERIMENT}}.toml)
     [[ "$flags" == *" --skip-missing "* ]] && arguments+=(--skip-missing)
-    [[ "$flags" == *" --provider cuda "* || "$flags" == *" --provider=cuda "* ]] && arguments+=(--provider cuda)
     just export "${arguments[@]}" &
     exporting=$!
     cargo build --release --locked &
@@ -33,7 +32,7 @@ reproduce EXPERIMENT="quick" *FLAGS:
 # Fetch, export and check the models of a pool (flags: --provider cuda, --preflight, --fetch-only, --skip-missing, --force)
 models POOL="quick" *FLAGS: (export "--pool" POOL FLAGS)
 
-# Say everything that an experiment still misses on this machine, and fetch nothing (flags: --provider cuda)
+# Say everything that an experiment still misses on this machine, and fetch nothing
 preflight EXPERIMENT *FLAGS: (export "--experiment" "experiments/" + EXPERIMENT + ".toml" "--preflight" FLAGS)
 
 # Models without a committed reference need the environment with torch; what else is missing is said before that is installed.
