@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import datasets, references, registry, runtime
+from . import datasets, registry, runtime
 from .fetch import FetchError, fetch, request_wheels
 from .plan import Plan
 from .progress import say, step
@@ -23,7 +23,7 @@ def main() -> int:
         entries = registry.load(arguments.models_dir / "registry.toml")
         models = [] if arguments.runtime_only else selected(entries, arguments)
         if arguments.needs_torch:
-            return 0 if any(not references.is_committed(model) for model in models) else 1
+            return 0 if needs_torch(models, arguments) else 1
         sets = datasets.of_experiment(arguments.experiment, arguments.datasets_dir) if arguments.experiment else []
         due = due_models(models, arguments)
         plan = Plan(
@@ -59,18 +59,30 @@ def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model
     """Those that are not exported as they should be."""
     if not models:
         return []
-    from . import pipeline  # needs packages that `--runtime-only` does without
-
-    def is_current(model: Model) -> bool:
-        try:
-            return pipeline.is_current(model, arguments.models_dir, arguments.provider)
-        except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
-            return False
-
     with step(f"checked {len(models)} models") as details:
-        due = [model for model in models if arguments.force or not is_current(model)]
+        due = [model for model in models if is_due(model, arguments)]
         details.append(f"{len(due)} to {'fetch' if arguments.fetch_only else 'export'}")
     return due
+
+
+def is_due(model: Model, arguments: argparse.Namespace) -> bool:
+    """Whether a model is to be made, because it is not as it should be or because all are."""
+    from . import pipeline  # needs packages that `--runtime-only` does without
+
+    try:
+        return arguments.force or not pipeline.is_current(model, arguments.models_dir, arguments.provider)
+    except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
+        return True
+
+
+def needs_torch(models: list[Model], arguments: argparse.Namespace) -> bool:
+    """Whether some reference has to be recorded first; fetching alone never takes one."""
+    from . import recording
+
+    def has_to_record(model: Model) -> bool:
+        return recording.is_to_be_made(model, arguments.models_dir, arguments.provider) and is_due(model, arguments)
+
+    return not arguments.fetch_only and any(map(has_to_record, models))
 
 
 def selected(entries: registry.Registry, arguments: argparse.Namespace) -> list[Model]:
@@ -88,7 +100,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--experiment", type=Path, metavar="FILE", help="bring this experiment's models and data sets")
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
     parser.add_argument("--preflight", action="store_true", help="say everything that is missing, and do nothing")
-    parser.add_argument("--needs-torch", action="store_true", help="exit code 0 where some model has no committed reference")
+    parser.add_argument("--needs-torch", action="store_true", help="exit code 0 where some reference has to be recorded first")
     parser.add_argument("--torch-comes", action="store_true", help="the preflight does not ask for torch: it comes next")
     parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
