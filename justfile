@@ -10,7 +10,7 @@ default:
     @just --list --unsorted
 
 # Run an experiment end to end: build, models, data sets, every stage, report (experiments/EXPERIMENT.toml)
-# (flags go to `poq run`; the export takes part in --skip-missing and in --provider cuda; what is missing is said first)
+# (flags go to `poq run`; the export takes part in --skip-missing; what is missing is said first)
 reproduce EXPERIMENT="quick" *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -19,7 +19,6 @@ reproduce EXPERIMENT="quick" *FLAGS:
     flags=" {{FLAGS}} "
     arguments=(--experiment experiments/{{EXPERIMENT}}.toml)
     [[ "$flags" == *" --skip-missing "* ]] && arguments+=(--skip-missing)
-    [[ "$flags" == *" --provider cuda "* || "$flags" == *" --provider=cuda "* ]] && arguments+=(--provider cuda)
     just export "${arguments[@]}" &
     exporting=$!
     cargo build --release --locked &
@@ -33,7 +32,7 @@ reproduce EXPERIMENT="quick" *FLAGS:
 # Fetch, export and check the models of a pool (flags: --provider cuda, --preflight, --fetch-only, --skip-missing, --force)
 models POOL="quick" *FLAGS: (export "--pool" POOL FLAGS)
 
-# Say everything that an experiment still misses on this machine, and fetch nothing (flags: --provider cuda)
+# Say everything that an experiment still misses on this machine, and fetch nothing
 preflight EXPERIMENT *FLAGS: (export "--experiment" "experiments/" + EXPERIMENT + ".toml" "--preflight" FLAGS)
 
 # Models without a committed reference need the environment with torch; what else is missing is said before that is installed.
@@ -43,11 +42,12 @@ export *ARGUMENTS: export-environment
     set -euo pipefail
     export PYTHONPATH=export
     python={{export_python}}
-    if "$python" -m poq_export {{ARGUMENTS}} --needs-torch; then
+    environment=$("$python" -m poq_export {{ARGUMENTS}} --environment)
+    if [[ $environment != export ]]; then
         "$python" -m poq_export {{ARGUMENTS}} --preflight --torch-comes || [[ " {{ARGUMENTS}} " == *" --skip-missing "* ]]
         [[ " {{ARGUMENTS}} " == *" --preflight "* ]] && exit
-        just reference-environment
-        python=.venv/reference/bin/python
+        just reference-environment "$environment"
+        python=.venv/$environment/bin/python
     fi
     "$python" -m poq_export {{ARGUMENTS}}
 
@@ -64,17 +64,18 @@ export-environment:
         cp export/requirements.txt "$stamp"
     fi
 
-# The same with torch and transformers, about 6 GB: what records references
+# The same with torch and transformers, about 6 GB: what records references; NAME is `reference`, or `cuda` with ONNX Runtime's
+# build for a GPU (the two builds overwrite each other, so they have environments of their own)
 [private]
-reference-environment:
+reference-environment NAME="reference":
     #!/usr/bin/env bash
     set -euo pipefail
-    stamp=.venv/reference/requirements.txt
-    wanted=$(cat export/requirements.txt export/requirements-reference.txt)
+    wanted=$(cat export/requirements.txt export/requirements-{{NAME}}.txt)
+    stamp=.venv/{{NAME}}/requirements.txt
     if [[ "$wanted" != "$(cat "$stamp" 2>/dev/null || true)" ]]; then
-        echo "just: installing export/requirements-reference.txt into .venv/reference, about 6 GB" >&2
-        python3 -m venv .venv/reference
-        .venv/reference/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-reference.txt
+        echo "just: installing export/requirements-{{NAME}}.txt into .venv/{{NAME}}, about 6 GB" >&2
+        python3 -m venv .venv/{{NAME}}
+        .venv/{{NAME}}/bin/python -m pip install --quiet --disable-pip-version-check -r export/requirements-{{NAME}}.txt
         printf '%s\n' "$wanted" > "$stamp"
     fi
 

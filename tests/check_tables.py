@@ -44,7 +44,8 @@ TABLES: dict[str, dict[str, str]] = {
     "profile": {
         "node_type": "text!", "node": "text!", "device": "text!", "batch_size": "integer!", "samples": "integer!",
         "latency_ms_mean": "float", "latency_ms_p50": "float", "latency_ms_p95": "float", "latency_ms_p99": "float",
-        "throughput": "float", "tokens_per_s": "float", "peak_memory_mb": "float", "cost_norm": "float",
+        "throughput": "float", "tokens_per_s": "float", "peak_memory_mb": "float",
+        "peak_device_memory_mb": "float", "cost_norm": "float",
     },
     "rewards": {
         "node_type": "text!", "node": "text!", "avg_reward": "float", "stderr": "float", "ci_low": "float",

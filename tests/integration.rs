@@ -6,6 +6,8 @@ mod support;
 mod bad_input;
 #[path = "cases/bench.rs"]
 mod bench;
+#[path = "cases/compare.rs"]
+mod compare;
 #[path = "cases/durability.rs"]
 mod durability;
 #[path = "cases/generation.rs"]

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import datasets, registry, runtime
+from . import datasets, references, registry, runtime
 from .fetch import FetchError, fetch, request_wheels
 from .plan import Plan
 from .progress import say, step
-from .registry import Model, RegistryError
+from .registry import Model, Providers, RegistryError
 from .wheels import WheelError, WheelStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -22,12 +22,14 @@ def main() -> int:
     try:
         entries = registry.load(arguments.models_dir / "registry.toml")
         models = [] if arguments.runtime_only else selected(entries, arguments)
-        if arguments.needs_torch:
-            return 0 if needs_torch(models, arguments) else 1
+        providers = wanted_providers(arguments)
+        if arguments.environment:
+            print(environment(models, providers, arguments))
+            return 0
         sets = datasets.of_experiment(arguments.experiment, arguments.datasets_dir) if arguments.experiment else []
-        due = due_models(models, arguments)
+        due = due_models(models, arguments, providers)
         plan = Plan(
-            entries, due, [one for one in sets if one.problem()], arguments.models_dir, arguments.provider,
+            entries, due, [one for one in sets if one.problem()], arguments.models_dir, providers,
             not arguments.fetch_only, arguments.torch_comes,
         )  # fmt: skip
         if (arguments.preflight or plan.uses_hub()) and not is_ready(plan, arguments):
@@ -35,10 +37,10 @@ def main() -> int:
         if arguments.preflight:
             return 0
         with WheelStore(arguments.models_dir / ".cache") as wheels:
-            runtime.extract(entries.runtime, arguments.provider, arguments.models_dir, wheels, arguments.force)
+            runtime.extract(entries.runtime, providers.runtime, arguments.models_dir, wheels, arguments.force)
             for dataset in plan.datasets:
                 datasets.bring(dataset)
-            return bring_all(due, arguments, wheels) if due else 0
+            return bring_all(due, arguments, providers, wheels) if due else 0
     except (RegistryError, WheelError, datasets.DatasetError, OSError) as error:
         say(f"error: {error}")
         return 1
@@ -55,34 +57,22 @@ def is_ready(plan: Plan, arguments: argparse.Namespace) -> bool:
     return found
 
 
-def due_models(models: list[Model], arguments: argparse.Namespace) -> list[Model]:
+def due_models(models: list[Model], arguments: argparse.Namespace, providers: Providers) -> list[Model]:
     """Those that are not exported as they should be."""
     if not models:
         return []
-    with step(f"checked {len(models)} models") as details:
-        due = [model for model in models if is_due(model, arguments)]
-        details.append(f"{len(due)} to {'fetch' if arguments.fetch_only else 'export'}")
-    return due
-
-
-def is_due(model: Model, arguments: argparse.Namespace) -> bool:
-    """Whether a model is to be made, because it is not as it should be or because all are."""
     from . import pipeline  # needs packages that `--runtime-only` does without
 
-    try:
-        return arguments.force or not pipeline.is_current(model, arguments.models_dir, arguments.provider)
-    except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
-        return True
+    def is_current(model: Model) -> bool:
+        try:
+            return pipeline.is_current(model, arguments.models_dir, providers.of(model))
+        except RegistryError:  # no reference, no such recipe: its export says so, and fetching it needs neither
+            return False
 
-
-def needs_torch(models: list[Model], arguments: argparse.Namespace) -> bool:
-    """Whether some reference has to be recorded first; fetching alone never takes one."""
-    from . import recording
-
-    def has_to_record(model: Model) -> bool:
-        return recording.is_to_be_made(model, arguments.models_dir, arguments.provider) and is_due(model, arguments)
-
-    return not arguments.fetch_only and any(map(has_to_record, models))
+    with step(f"checked {len(models)} models") as details:
+        due = [model for model in models if arguments.force or not is_current(model)]
+        details.append(f"{len(due)} to {'fetch' if arguments.fetch_only else 'export'}")
+    return due
 
 
 def selected(entries: registry.Registry, arguments: argparse.Namespace) -> list[Model]:
@@ -90,6 +80,27 @@ def selected(entries: registry.Registry, arguments: argparse.Namespace) -> list[
     if arguments.experiment:
         return entries.select(None, registry.models_of_experiment(arguments.experiment))
     return entries.select(arguments.pool, arguments.model)
+
+
+def wanted_providers(arguments: argparse.Namespace) -> Providers:
+    """Who is to compute: as the command line says, or else the experiment."""
+    if arguments.provider:
+        return Providers(arguments.provider, arguments.provider)
+    return registry.providers_of_experiment(arguments.experiment) if arguments.experiment else Providers()
+
+
+def environment(models: list[Model], providers: Providers, arguments: argparse.Namespace) -> str:
+    """`export`; or `reference`, with torch, where some model's recording is to be made; or `cuda`, where the gate of a model
+    without a committed one runs on a GPU. Fetching alone takes neither."""
+    from . import recording  # needs packages that `--runtime-only` does without
+
+    if arguments.fetch_only:
+        return "export"
+    unrecorded = [model for model in models if not references.is_committed(model)]
+    if any(providers.of(model) == "cuda" for model in unrecorded):
+        return "cuda"
+    to_be_made = any(recording.is_to_be_made(model, arguments.models_dir, providers.of(model)) for model in unrecorded)
+    return "reference" if to_be_made else "export"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -100,21 +111,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--experiment", type=Path, metavar="FILE", help="bring this experiment's models and data sets")
     parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
     parser.add_argument("--preflight", action="store_true", help="say everything that is missing, and do nothing")
-    parser.add_argument("--needs-torch", action="store_true", help="exit code 0 where some reference has to be recorded first")
+    parser.add_argument("--environment", action="store_true", help="print which of export/'s environments this takes")
     parser.add_argument("--torch-comes", action="store_true", help="the preflight does not ask for torch: it comes next")
     parser.add_argument("--fetch-only", action="store_true", help="fetch models and data sets, and export nothing")
     parser.add_argument("--force", action="store_true", help="export again what is already there")
     parser.add_argument("--runtime-only", action="store_true", help="only extract the ONNX Runtime library")
     parser.add_argument(
-        "--provider", default="cpu",
-        help="whose build of ONNX Runtime, and what models are exported for: cpu (default), openvino or cuda",
+        "--provider",
+        help="whose build of ONNX Runtime, and what models are exported for: cpu, openvino or cuda (default: what the "
+        "experiment says, or else cpu)",
     )
     parser.add_argument("--models-dir", type=Path, default=REPOSITORY / "models", help="where registry.toml lies")
     parser.add_argument("--datasets-dir", type=Path, default=REPOSITORY / "datasets", help="where their registry.toml lies")
     return parser.parse_args()
 
 
-def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStore) -> int:
+def bring_all(due: list[Model], arguments: argparse.Namespace, providers: Providers, wheels: WheelStore) -> int:
     """Fetch and export one after another; a failure is reported and ends the run, unless it may be skipped."""
     from . import pipeline
 
@@ -126,7 +138,7 @@ def bring_all(due: list[Model], arguments: argparse.Namespace, wheels: WheelStor
             if arguments.fetch_only:
                 fetch(model, arguments.models_dir, cache, wheels)
             else:
-                pipeline.export(model, arguments.models_dir, cache, wheels, arguments.provider)
+                pipeline.export(model, arguments.models_dir, cache, wheels, providers.of(model))
         except FetchError as error:
             say(f"error: {error}")
             if not arguments.skip_missing:

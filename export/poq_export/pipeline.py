@@ -48,9 +48,9 @@ def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
 def check_machine(model: Model, models_dir: Path, provider: str) -> None:
     """Before anything is fetched: what the gate needs and this machine lacks."""
     target = Target.of(model, provider)
-    recording.check_installed(model, models_dir, provider)
     if target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files):
         providers.check(target.provider)
+    recording.check_installed(model, models_dir, provider)
 
 
 def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, provider: str = "cpu") -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from .datasets import Dataset
-from .registry import HubSource, Model, Registry
+from .registry import HubSource, Model, Providers, Registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Plan:
     models: list[Model]
     datasets: list[Dataset]
     models_dir: Path
-    provider: str
+    providers: Providers
     export: bool = True  # or fetch alone
     torch_comes: bool = False  # it is installed next, and not to be missed
 

@@ -37,7 +37,8 @@ class Findings:
 
 def check(plan: Plan) -> Findings:
     """Look at everything; no check stops at the first thing it misses."""
-    say(f"preflight: {len(plan.models)} models to export, {len(plan.datasets)} data sets to fetch, provider {plan.provider}")
+    models, sets = len(plan.models), len(plan.datasets)
+    say(f"preflight: {models} models to export, {sets} data sets to fetch, provider {plan.providers.runtime}")
     findings = Findings()
     to_come = 0
     if wanted := wanted_files(plan):
@@ -86,20 +87,25 @@ def check_datasets(plan: Plan, findings: Findings) -> None:
 
 def check_packages(plan: Plan, findings: Findings) -> None:
     """What records a reference on this machine, for models that have neither a committed one nor one of the last time."""
-    unrecorded = [model for model in plan.models if recording.is_to_be_made(model, plan.models_dir, plan.provider)]
+    unrecorded = [
+        model for model in plan.models if recording.is_to_be_made(model, plan.models_dir, plan.providers.of(model))
+    ]
     absent = list(dict.fromkeys(name for model in unrecorded for name in recording.lacks(model)))
     if absent and plan.torch_comes:
         findings.notes.append(f"gate: {' and '.join(absent)} are installed next, about 6 GB")
     elif absent:
+        on_a_gpu = any(plan.providers.of(model) == "cuda" for model in unrecorded)
         findings.problems.append(
             f"the parity gate of {', '.join(model.key for model in unrecorded)} needs {' and '.join(absent)}: "
-            f"{sys.executable} -m pip install -r export/requirements-reference.txt"
+            f"{recording.INSTALL['cuda' if on_a_gpu else 'cpu']}"
         )
 
 
 def check_memory(plan: Plan, findings: Findings) -> None:
     """One model is exported at a time, so the largest decides."""
-    needs = [(found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.provider))]
+    needs = [
+        (found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.providers.of(model)))
+    ]
     available = machine.available_memory()
     if not needs or available is None:
         return
@@ -113,7 +119,7 @@ def check_card(plan: Plan, findings: Findings) -> None:
     needs = [
         (found.run_gpu, model.key)
         for model in plan.models
-        if (found := footprint.of(model, plan.provider)) and found.run_gpu
+        if (found := footprint.of(model, plan.providers.of(model))) and found.run_gpu
     ]
     if not needs:
         return
@@ -129,7 +135,7 @@ def check_card(plan: Plan, findings: Findings) -> None:
 
 def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:
     """What each step writes, added up per file system: the cache and the models may share one or not."""
-    exported = sum(found.export_disk for model in plan.models if (found := footprint.of(model, plan.provider)))
+    exported = sum(found.export_disk for model in plan.models if (found := footprint.of(model, plan.providers.of(model))))
     steps = [("to fetch", hub.cache_folder(), to_come), ("to export", plan.models_dir, exported if plan.export else 0)]
     disks: dict[int, list[tuple[str, Path, int]]] = {}
     for step in (step for step in steps if step[2]):
@@ -144,11 +150,11 @@ def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:
 def check_runtime(plan: Plan, findings: Findings) -> None:
     """ONNX Runtime for the provider: in the registry, and for this system."""
     try:
-        package = plan.registry.runtime.of(plan.provider)
+        package = plan.registry.runtime.of(plan.providers.runtime)
     except RegistryError as error:
         findings.problems.append(str(error))
         return
-    if runtime.is_current(package, plan.provider, plan.models_dir):
+    if runtime.is_current(package, plan.providers.runtime, plan.models_dir):
         findings.notes.append(f"runtime: {package.package} {package.version} is in place")
     elif not sys.platform.startswith("linux"):
         findings.problems.append(f"runtime: poq takes it from Linux wheels; this system is {sys.platform}")

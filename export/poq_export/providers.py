@@ -9,7 +9,8 @@ import onnxruntime
 EXECUTION = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Without it the norms behind a sum add squares up in half precision, as the reference does not.
 OPTIONS = {"cpu": {}, "cuda": {"enable_skip_layer_norm_strict_mode": "1"}}
-INSTALL = "python -m pip install -r export/requirements-cuda.txt"
+ENVIRONMENT = ".venv/export-cuda"
+INSTALL = f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/python -m pip install -r export/requirements-cuda.txt"
 
 
 class ProviderError(Exception):
@@ -21,7 +22,7 @@ def check(provider: str) -> None:
     if EXECUTION[provider] not in onnxruntime.get_available_providers():
         raise ProviderError(
             f"the gate of a model exported for {provider} runs it there, and the installed ONNX Runtime "
-            f"({onnxruntime.__version__}) has no {EXECUTION[provider]}: python -m pip uninstall onnxruntime && {INSTALL}"
+            f"({onnxruntime.__version__}) has no {EXECUTION[provider]}; it needs an environment of its own: {INSTALL}"
         )
 
 

@@ -25,7 +25,10 @@ NAME = "reference.json"
 HERE = Path(__file__).resolve().parent.parent
 INPUTS = {"decoder": "reference_inputs.py"}
 OTHER_INPUTS = "reference_texts.py"
-INSTALL = "python -m pip install -r export/requirements-reference.txt"
+INSTALL = {  # by provider
+    "cpu": "python -m pip install -r export/requirements-reference.txt",
+    "cuda": "python -m pip install -r export/requirements-cuda.txt",
+}
 
 
 class RecordingError(Exception):
@@ -101,7 +104,7 @@ def check_installed(model: Model, models_dir: Path, provider: str) -> None:
     if is_to_be_made(model, models_dir, provider) and (absent := lacks(model)):
         raise RecordingError(
             f"model `{model.key}` has no committed recording, so its gate asks the reference implementation on this "
-            f"machine, which needs {' and '.join(absent)}: {INSTALL}"
+            f"machine, which needs {' and '.join(absent)}: {INSTALL[Target.of(model, provider).provider]}"
         )
 
 
@@ -116,7 +119,8 @@ def _recorded(request: Request) -> dict[str, Any]:
     except SystemExit as refusal:  # how the recording scripts end where they cannot go on
         raise RecordingError(f"recording model `{request.model.key}`: {refusal}") from None
     except ModuleNotFoundError as error:
-        raise RecordingError(f"recording model `{request.model.key}` needs {error.name}: {INSTALL}") from None
+        needed = INSTALL[request.target.provider]
+        raise RecordingError(f"recording model `{request.model.key}` needs {error.name}: {needed}") from None
     except BrokenProcessPool:
         raise RecordingError(
             f"the process that recorded model `{request.model.key}` was killed: the reference needs the memory of all its "

@@ -193,6 +193,23 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
+class Providers:
+    """Who computes: ONNX Runtime's provider for LLMs and for evaluators."""
+
+    inference: str = "cpu"
+    evaluator: str = "cpu"
+
+    def of(self, model: Model) -> str:
+        """The one that a model is exported for."""
+        return self.inference if model.role == "inference" else self.evaluator
+
+    @property
+    def runtime(self) -> str:
+        """Whose build of ONNX Runtime a run loads: the one for a GPU computes on the CPU too."""
+        return self.inference if self.inference == "cuda" else self.evaluator
+
+
+@dataclasses.dataclass(frozen=True)
 class Registry:
     """The whole file."""
 
@@ -239,6 +256,13 @@ def models_of_experiment(path: Path) -> list[str]:
     if not keys:
         raise RegistryError(f"{path} names no models")
     return list(dict.fromkeys(variants.get(key) or key for key in keys))
+
+
+def providers_of_experiment(path: Path) -> Providers:
+    """Who computes in an experiment; the CPU where it does not say."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    inference, evaluator = (table.get(name, {}).get("provider", "cpu") for name in ("generation", "scoring"))
+    return Providers(inference, evaluator)
 
 
 def _runtime(entry: dict[str, Any]) -> Runtime:

@@ -66,7 +66,7 @@ class Targets(RecordingCase):
 
     def test_a_provider_that_is_not_there_is_an_error(self) -> None:
         entry, _ = self.entry(cuda_precision="bf16")
-        with mock.patch.object(recording, "check_installed"), self.assertRaisesRegex(ProviderError, "requirements-cuda.txt"):
+        with self.assertRaisesRegex(ProviderError, "an environment of its own: .*requirements-cuda.txt"):
             pipeline.check_machine(entry, self.folder, "cuda")
         with self.assertRaisesRegex(ProviderError, "no CUDAExecutionProvider"):
             providers.session(self.folder / "any.onnx", "cuda")
@@ -127,12 +127,15 @@ class Kept(RecordingCase):
 
     def test_what_is_missing_is_said_before_anything_is_fetched(self) -> None:
         entry, _ = self.entry()
+        half = dataclasses.replace(entry.export, cuda_precision="bf16")
         with mock.patch.object(importlib.util, "find_spec", return_value=None):
             with self.assertRaisesRegex(RecordingError, "torch and transformers: python -m pip install -r .*reference.txt"):
                 recording.check_installed(entry, self.folder, "cpu")
             bi_encoder = dataclasses.replace(entry, architecture="bi_encoder")
             with self.assertRaisesRegex(RecordingError, "torch and transformers and sentence_transformers: "):
                 recording.check_installed(bi_encoder, self.folder, "cpu")
+            with self.assertRaisesRegex(RecordingError, "requirements-cuda.txt"):
+                recording.check_installed(dataclasses.replace(entry, export=half), self.folder, "cuda")
             with mock.patch.object(references, "COMMITTED", self.folder):
                 references.committed(entry).write_text("{}")
                 recording.check_installed(entry, self.folder, "cpu")

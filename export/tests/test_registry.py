@@ -6,8 +6,10 @@ import dataclasses
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from poq_export import registry
+from poq_export.__main__ import environment, parse_arguments, wanted_providers
 from poq_export.registry import RegistryError, RuntimePackage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -164,6 +166,48 @@ class ExportHash(unittest.TestCase):
         self.assertEqual(half.export_hash(), model.export_hash())
         drawn = dataclasses.replace(model, export=dataclasses.replace(model.export, head="untrained"))
         self.assertNotEqual(drawn.export_hash(), model.export_hash())
+
+
+class Experiments(unittest.TestCase):
+    def wanted(self, *given: str) -> registry.Providers:
+        """The providers that a command line exports for."""
+        with mock.patch("sys.argv", ["poq_export", *given]):
+            return wanted_providers(parse_arguments())
+
+    def test_the_experiment_says_who_computes_unless_the_command_line_does(self) -> None:
+        paper, quick = (str(REPOSITORY / "experiments" / f"{name}.toml") for name in ("paper", "quick"))
+        self.assertEqual(self.wanted("--experiment", paper), registry.Providers("cuda", "cuda"))
+        self.assertEqual(self.wanted("--experiment", paper, "--provider", "cpu"), registry.Providers("cpu", "cpu"))
+        self.assertEqual(self.wanted("--experiment", quick).runtime, "cpu")
+        self.assertEqual(self.wanted("--pool", "paper"), registry.Providers())
+
+    def test_models_and_evaluators_may_be_computed_by_others(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            experiment = Path(folder) / "mixed.toml"
+            experiment.write_text("[generation]\nprovider = 'cuda'\n[scoring]\nprovider = 'cpu'\n")
+            providers = self.wanted("--experiment", str(experiment))
+        models = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
+        self.assertEqual({model.role: providers.of(model) for model in models}, {"inference": "cuda", "evaluator": "cpu"})
+        self.assertEqual(providers.runtime, "cuda")
+
+    def test_the_environment_is_the_least_that_does(self) -> None:
+        entries = registry.load(REPOSITORY / "models" / "registry.toml")
+        paper, quick = entries.select("paper", []), entries.select("quick", [])
+        cpu, cuda = registry.Providers(), registry.Providers("cuda", "cuda")
+        with tempfile.TemporaryDirectory() as folder:  # where nothing was recorded yet
+            for flags, expected in (
+                ((), ["export", "export", "reference", "cuda"]),
+                (("--fetch-only",), ["export"] * 4),
+            ):
+                with mock.patch("sys.argv", ["poq_export", "--models-dir", folder, *flags]):
+                    arguments = parse_arguments()
+                cases = [(models, providers) for models in (quick, paper) for providers in (cpu, cuda)]
+                self.assertEqual([environment(*case, arguments) for case in cases], expected)
+
+    def test_the_papers_experiment_needs_the_papers_models(self) -> None:
+        pool = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
+        found = registry.models_of_experiment(REPOSITORY / "experiments" / "paper.toml")
+        self.assertEqual(sorted(found), sorted(model.key for model in pool))
 
 
 class Select(unittest.TestCase):

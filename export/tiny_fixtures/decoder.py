@@ -67,7 +67,11 @@ def _norm(graph: Graph, value: str, name: str) -> str:
     return graph.op("Mul", [graph.op("Div", [value, root]), graph.weight(f"{name}.weight", np.ones(SHAPE.hidden))])
 
 
-def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
+def _half(graph: Graph, value: str, half: bool) -> str:
+    return graph.op("Cast", [value], to=TensorProto.FLOAT16) if half else value
+
+
+def _layer(graph: Graph, index: int, value: str, lengths: list[str], half: bool) -> str:
     """One layer: attention with rotary positions and the cache, then the gated feed-forward part."""
     name, size = f"layers.{index}", SHAPE
     normed = _norm(graph, value, f"{name}.attention_norm")
@@ -79,9 +83,11 @@ def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
     key = project("key", normed, size.hidden, size.kv_heads * size.head_dim, 2.0)
     content = project("value", normed, size.hidden, size.kv_heads * size.head_dim)
     past, present = f"past_key_values.{index}", f"present.{index}"
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     for part in ("key", "value"):
-        graph.input(f"{past}.{part}", ["batch", size.kv_heads, "past_sequence", size.head_dim], TensorProto.FLOAT)
-        graph.output(f"{present}.{part}", ["batch", size.kv_heads, "total_sequence", size.head_dim])
+        graph.input(f"{past}.{part}", ["batch", size.kv_heads, "past_sequence", size.head_dim], kind)
+        graph.output(f"{present}.{part}", ["batch", size.kv_heads, "total_sequence", size.head_dim], kind)
+    query, key, content = (_half(graph, part, half) for part in (query, key, content))
     mixed, *_ = graph.ops(
         "GroupQueryAttention",
         [query, key, content, f"{past}.key", f"{past}.value", *lengths],
@@ -91,6 +97,7 @@ def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
         kv_num_heads=size.kv_heads,
         do_rotary=1,
     )
+    mixed = graph.op("Cast", [mixed], to=TensorProto.FLOAT) if half else mixed
     value = graph.op("Add", [value, project("output", mixed, size.heads * size.head_dim, size.hidden, 2.0)])
     normed = _norm(graph, value, f"{name}.feed_forward_norm")
     gate = project("gate", normed, size.hidden, size.inner)
@@ -99,8 +106,13 @@ def _layer(graph: Graph, index: int, value: str, lengths: list[str]) -> str:
     return graph.op("Add", [value, project("down", inner, size.inner, size.hidden, 2.0)])
 
 
-def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float, poison: str | None = None) -> None:
-    """Writes model.onnx, tokenizer.json and chat_template.jinja. The token `poison` is read as NaN and never written."""
+def write(
+    folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float, poison: str | None = None, half: bool = False
+) -> None:
+    """Writes model.onnx, tokenizer.json and chat_template.jinja. The token `poison` is read as NaN and never written.
+
+    With `half`, attention and its cache are in f16: the weights are the same, and so are all inputs but the cache.
+    """
     graph = Graph("tiny_decoder", seed)
     ids = graph.input("input_ids", ["batch", "sequence"])
     mask = graph.input("attention_mask", ["batch", "total_sequence"])
@@ -112,7 +124,9 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
     valid = graph.op("ReduceSum", [mask, graph.constant([1])], keepdims=0)
     seqlens = graph.op("Cast", [graph.op("Sub", [valid, graph.constant(1)])], to=TensorProto.INT32)
     total = graph.op("Gather", [graph.op("Shape", [mask]), graph.constant(1)], axis=0)
-    lengths = [seqlens, graph.op("Cast", [total], to=TensorProto.INT32), *_rotary(graph), positions, bias]
+    total = graph.op("Cast", [total], to=TensorProto.INT32)
+    cosine, sine = (_half(graph, table, half) for table in _rotary(graph))
+    lengths = [seqlens, total, cosine, sine, positions, _half(graph, bias, half)]
 
     embedding = graph.normal("embedding", (tokenizer.get_vocab_size(), SHAPE.hidden), 1.0)
     value = graph.op("Gather", [embedding, ids], axis=0)
@@ -123,7 +137,7 @@ def write(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, end_bias: float
         bias_of_head[tokenizer.token_to_id(poison)] = -30.0
         value = graph.op("Add", [value, graph.op("Gather", [graph.weight("poison", added), ids], axis=0)])
     for index in range(SHAPE.layers):
-        value = _layer(graph, index, value, lengths)
+        value = _layer(graph, index, value, lengths, half)
     # The head is the costly part of a real model, so it only ever sees the positions asked for.
     place = graph.op("Unsqueeze", [wanted, graph.constant([2])])
     last = _norm(graph, graph.op("GatherND", [value, place], batch_dims=1), "norm")

@@ -4,6 +4,7 @@
 use crate::executor::Quit;
 use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
+use crate::model::provider::Provider;
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::settings::Generation;
@@ -20,6 +21,10 @@ const WARM_UP: usize = 4;
 pub struct GenerationRequest {
     /// Node key of the LLM.
     pub model: String,
+    /// Who computes.
+    pub provider: Provider,
+    /// In which arithmetic, as its export has it.
+    pub precision: String,
     /// Decode slots.
     pub batch_size: usize,
     /// Prompt tokens per pass.
@@ -139,6 +144,7 @@ pub fn measure(
 /// Those of a run, but greedy and of one length.
 fn settings(request: &GenerationRequest) -> Generation {
     Generation {
+        provider: request.provider,
         batch_size: request.batch_size,
         batch_tokens: request.batch_tokens,
         max_new_tokens: request.new_tokens,

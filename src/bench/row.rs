@@ -2,7 +2,7 @@
 
 use super::cell::{CellRequest, CellResult};
 use super::generation_cell::{GenerationRequest, GenerationResult};
-use crate::model::provider::{Precision, Provider};
+use crate::model::provider::Precision;
 use crate::profile::{EVALUATOR, INFERENCE};
 use crate::score::Execution;
 use crate::statistics::{agreement, median};
@@ -57,8 +57,8 @@ pub fn generation_row(
 ) -> BenchRow {
     let (result, error) = split(result);
     let unmeasured = BenchRow {
-        provider: Provider::Cpu.name().to_owned(),
-        precision: Precision::F32.name().to_owned(),
+        provider: request.provider.name().to_owned(),
+        precision: request.precision.clone(),
         threads: count(request.threads),
         batch_size: count(request.batch_size),
         batch_tokens: count(request.batch_tokens),
@@ -133,6 +133,7 @@ pub fn execution(row: &BenchRow) -> Result<Execution> {
 mod tests {
     use super::*;
     use crate::bench::generation_cell::Percentiles;
+    use crate::model::provider::Provider;
 
     #[test]
     fn what_cannot_be_compared_has_no_difference() {
@@ -146,6 +147,8 @@ mod tests {
     fn answers_are_held_against_the_first_cell_that_worked() {
         let request = GenerationRequest {
             model: "m".into(),
+            provider: Provider::Cpu,
+            precision: "f32".into(),
             batch_size: 8,
             batch_tokens: 512,
             threads: 2,

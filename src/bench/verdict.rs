@@ -42,8 +42,9 @@ pub fn generation_line(row: &BenchRow) -> String {
         None | Some(0) => String::new(),
         Some(different) => format!(", {different} of {} answers not those of the first cell", row.texts),
     };
-    let BenchRow { model, threads, batch_size, batch_tokens, .. } = row;
-    let settings = format!("--batch-size {batch_size} --batch-tokens {batch_tokens} --threads {threads}");
+    let BenchRow { model, provider, threads, batch_size, batch_tokens, .. } = row;
+    let provider = if provider == "cpu" { String::new() } else { format!("--provider {provider} ") };
+    let settings = format!("{provider}--batch-size {batch_size} --batch-tokens {batch_tokens} --threads {threads}");
     format!("{model}: poq generate RUN {settings} ({}{different})", speed(row))
 }
 

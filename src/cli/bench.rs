@@ -18,7 +18,7 @@ pub struct BenchArguments {
     /// Only LLMs (inference) or only evaluators [default: both]
     #[arg(long, value_enum)]
     pub role: Option<Role>,
-    /// Providers of evaluators [default: those whose ONNX Runtime is here]; LLMs run on the CPU provider, whatever is given
+    /// Providers [default: for evaluators those whose ONNX Runtime is here, for LLMs cpu]; LLMs know cpu and cuda only
     #[arg(long = "provider", value_enum, value_delimiter = ',')]
     pub providers: Vec<Provider>,
     /// Precisions of evaluators [default: all that a provider can compute]; LLMs run as they were exported, whatever is given

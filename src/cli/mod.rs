@@ -75,7 +75,7 @@ pub enum Command {
     /// Simulate every combination of some settings, as one long table
     Sweep(SweepArguments),
     /// Say what the results mean
-    Report(StageArguments),
+    Report(ReportArguments),
     /// Make a run from answers that were made elsewhere
     Import(ImportArguments),
     /// What models there are
@@ -112,6 +112,17 @@ pub struct RunArguments {
 pub struct StageArguments {
     /// Directory of the run, e.g. results/quick
     pub run: PathBuf,
+}
+
+/// `poq report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The run
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Say how these runs differ from RUN instead: Markdown on stdout, or JSON with `--format json`; no run is changed
+    #[arg(long, value_name = "OTHER", num_args = 1..)]
+    pub compare: Vec<PathBuf>,
 }
 
 /// How missing models and failed rows are dealt with.
@@ -151,6 +162,9 @@ pub struct GenerateArguments {
     /// Node keys of the models that answer, instead of those of the run
     #[arg(long = "model", value_name = "KEY")]
     pub models: Vec<String>,
+    /// Who computes
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
     /// Limit on new tokens
     #[arg(long, value_name = "N")]
     pub max_new_tokens: Option<usize>,
@@ -181,7 +195,7 @@ pub struct GenerateArguments {
     /// Prompt tokens read in one pass
     #[arg(long, value_name = "N")]
     pub batch_tokens: Option<usize>,
-    /// Budget of the KV cache in MiB
+    /// Budget of the KV cache in MiB [default: 2048; with cuda what is free on the GPU]
     #[arg(long, value_name = "MB")]
     pub kv_cache_mb: Option<usize>,
     /// How rows are worked on

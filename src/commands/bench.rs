@@ -21,6 +21,7 @@ use crate::score::Execution;
 use crate::store::rows::BenchRow;
 use crate::store::table::{self, Stamp};
 use anyhow::{Context as _, Result, ensure};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -58,17 +59,17 @@ fn create(directory: &Path) -> Result<()> {
 struct Sweep {
     evaluators: Vec<Model>,
     cells: Vec<Execution>,
+    /// Each with who computes it.
     llms: Vec<Model>,
     generation_cells: Vec<GenerationSettings>,
 }
 
 impl Sweep {
     fn new(context: &Context, arguments: &BenchArguments, registry: &Registry) -> Result<Self> {
-        let (evaluators, llms): (Vec<Model>, Vec<Model>) =
-            models(registry, arguments)?.into_iter().partition(|model| model.role == Role::Evaluator);
+        let (evaluators, llms) = ready(registry, arguments)?;
         let grid = Grid {
             providers: providers(context, arguments),
-            precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::Int8]),
+            precisions: or(&arguments.precisions, &[Precision::F32, Precision::Bf16, Precision::F16, Precision::Int8]),
             parallelism: parallelism(context, arguments),
             batch_sizes: arguments.batch_sizes.clone(),
             batch_tokens: arguments.batch_tokens.clone(),
@@ -120,12 +121,16 @@ impl Sweep {
                 record(row(&request, result, &mut baseline), &mut progress)?;
             }
         }
+        // Answers are held against the model's first cell, whoever computed that.
+        let mut baselines: BTreeMap<&str, Option<Vec<String>>> = BTreeMap::new();
         for model in &self.llms {
-            let mut baseline = None;
+            let baseline = baselines.entry(&model.key).or_default();
             for &(threads, batch_size, batch_tokens) in &self.generation_cells {
                 context.check_quit()?;
                 let request = GenerationRequest {
                     model: model.key.clone(),
+                    provider: model.provider,
+                    precision: model.arithmetic().to_owned(),
                     batch_size,
                     batch_tokens,
                     threads,
@@ -136,7 +141,7 @@ impl Sweep {
                 };
                 let result = run_generation_cell(context, &request);
                 context.check_quit()?;
-                record(generation_row(&request, result, &mut baseline), &mut progress)?;
+                record(generation_row(&request, result, baseline), &mut progress)?;
             }
         }
         progress.finish();
@@ -144,8 +149,9 @@ impl Sweep {
     }
 }
 
-/// The exported models that were asked for by key, else those of the pool; of one role where one was asked for.
-fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>> {
+/// The exported models that were asked for by key, else those of the pool; of one role where one was asked for. Evaluators,
+/// then LLMs, these once for every provider that computes them.
+fn ready(registry: &Registry, arguments: &BenchArguments) -> Result<(Vec<Model>, Vec<Model>)> {
     let BenchArguments { pool, models, role, .. } = arguments;
     let wanted = |model: &&Model| role.is_none_or(|role| model.role == role);
     let chosen: Vec<&Model> = if models.is_empty() {
@@ -162,10 +168,21 @@ fn models(registry: &Registry, arguments: &BenchArguments) -> Result<Vec<Model>>
         Some(Role::Inference) => "LLM",
     };
     ensure!(!chosen.is_empty(), "the pool `{pool}` has no {what}s");
-    let ready: Vec<Model> =
-        chosen.into_iter().filter(|model| presence(registry, model) == Presence::Ready).cloned().collect();
-    ensure!(!ready.is_empty(), "no {what} of the sweep is exported\nhint: `just models {pool}`");
-    Ok(ready)
+    let (evaluators, llms): (Vec<&Model>, Vec<&Model>) = chosen.into_iter().partition(|m| m.role == Role::Evaluator);
+    let providers: Vec<Provider> = match arguments.providers.as_slice() {
+        [] => vec![Provider::Cpu],
+        given => given.iter().copied().filter(|&provider| provider != Provider::OpenVino).collect(),
+    };
+    let llms = providers.iter().flat_map(|&provider| llms.iter().map(move |&llm| Model { provider, ..llm.clone() }));
+    let is_ready = |model: &Model| presence(registry, model) == Presence::Ready;
+    let evaluators: Vec<Model> = evaluators.into_iter().filter(|model| is_ready(model)).cloned().collect();
+    let llms: Vec<Model> = llms.filter(is_ready).collect();
+    ensure!(
+        !evaluators.is_empty() || !llms.is_empty(),
+        "no {what} of the sweep is exported for {}\nhint: `just models {pool}`",
+        providers.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ")
+    );
+    Ok((evaluators, llms))
 }
 
 /// The providers that were asked for, else those whose build of ONNX Runtime is here.

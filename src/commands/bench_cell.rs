@@ -7,7 +7,6 @@ use crate::dataset;
 use crate::executor::Interrupted;
 use crate::exit_code::ExitCode;
 use crate::model::manifest::Exported;
-use crate::model::provider::Provider;
 use crate::model::registry::Role;
 use crate::model::runtime;
 use crate::score::Pair;
@@ -51,9 +50,9 @@ fn evaluator(context: &Context, request: &CellRequest) -> Result<ExitCode> {
 }
 
 fn llm(context: &Context, request: &GenerationRequest) -> Result<ExitCode> {
-    let registry = context.registry()?;
+    let registry = context.registry()?.on(request.provider);
     let model = registry.get(&request.model, Role::Inference)?;
-    runtime::load(&context.models, Provider::Cpu)?;
+    runtime::load(&context.models, request.provider)?;
     Exported::open(&registry, model)?.verify()?;
     let questions = sample::questions(&tasks(context, request.seed)?, request.prompts, request.seed);
     ensure!(!questions.is_empty(), "the data sets hold no question to ask");

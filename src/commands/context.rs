@@ -60,7 +60,7 @@ impl Context {
     /// Makes ready to run a model: loads ONNX Runtime, holds the model's files to their hashes, and notes in the record
     /// what computes from here on.
     pub fn prepare(&self, run: &mut Run, registry: &Registry, model: &Model) -> Result<()> {
-        run.record.runtime = Some(runtime::load(&self.models, run.record.settings.scoring.provider)?);
+        run.record.runtime = Some(runtime::load(&self.models, run.record.settings.runtime_provider()?)?);
         run.record.machine = machine::describe();
         let exported = Exported::open(registry, model)?;
         exported.verify()?;

@@ -38,7 +38,8 @@ pub fn command(context: &Context, arguments: &GenerateArguments) -> Result<ExitC
         generation.seed = arguments.seed.unwrap_or(generation.seed);
         generation.batch_size = arguments.batch_size.unwrap_or(generation.batch_size);
         generation.batch_tokens = arguments.batch_tokens.unwrap_or(generation.batch_tokens);
-        generation.kv_cache_mb = arguments.kv_cache_mb.unwrap_or(generation.kv_cache_mb);
+        generation.kv_cache_mb = arguments.kv_cache_mb.or(generation.kv_cache_mb);
+        generation.provider = arguments.provider.unwrap_or(generation.provider);
     })?;
     stage(context, &mut run, arguments.work)?.print(context, &run.record.settings)
 }
@@ -51,7 +52,7 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
             return imported(run);
         }
         let tasks = tasks::read(run)?;
-        let registry = context.registry()?;
+        let registry = run.generation_registry(context)?;
         ensure!(!settings.models.is_empty(), "`generation.models` is empty: nobody answers");
         let mut record = StageRecord::default();
         let models =
@@ -70,6 +71,9 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
             record.failed += outcome.failed;
             truncated += outcome.truncated;
             empty += outcome.empty;
+            if let Some(shrunk) = outcome.shrunk {
+                record.warnings.push(format!("`{}`: {shrunk}", model.key));
+            }
             if let Some(figures) = outcome.figures {
                 per_model.insert(model.key.clone(), figures);
             }
@@ -99,6 +103,8 @@ struct Outcome {
     /// Answers without a word.
     empty: usize,
     figures: Option<serde_json::Value>,
+    /// What was done because memory ran out.
+    shrunk: Option<String>,
 }
 
 /// Answers every task that has no row of this model and these settings yet, then writes the finished table.
@@ -118,7 +124,7 @@ fn answer_all(
     let wanted = |row: Option<&GenerationRow>| row.is_none_or(|row| work.retry_failed && row.failed());
     let missing: HashSet<String> =
         requests.iter().map(|request| request.work_key.clone()).filter(|key| wanted(rows.get(key))).collect();
-    let mut figures = None;
+    let (mut figures, mut shrunk) = (None, None);
     if !missing.is_empty() {
         context.prepare(run, registry, model)?;
         let mut progress = context.printer.progress(&format!("generate {}", model.key), missing.len());
@@ -141,6 +147,13 @@ fn answer_all(
             return Err(Interrupted.into());
         }
         figures = Some(describe(&totals));
+        shrunk = totals.shrunk_to.map(|bytes| {
+            format!(
+                "memory ran out, and the budget of the KV cache was halved to {} MB; the rows under way began again and none \
+                 was lost (`generation.kv_cache_mb` and `generation.batch_tokens` ask for less from the start)",
+                bytes >> 20
+            )
+        });
     }
     let finished: Vec<GenerationRow> = requests
         .iter()
@@ -154,7 +167,7 @@ fn answer_all(
     let failed = finished.iter().filter(|row| row.failed()).count();
     let truncated = finished.iter().filter(|row| row.prompt_truncated == Some(true)).count();
     let empty = finished.iter().filter(|row| row.output.as_deref() == Some("")).count();
-    Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), truncated, empty, figures })
+    Ok(Outcome { rows: finished.len(), failed, computed: missing.len(), truncated, empty, figures, shrunk })
 }
 
 /// The figures of a model that the run's record keeps.

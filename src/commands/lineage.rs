@@ -3,6 +3,7 @@
 //! run again alone, never mixes with what followed from the old state.
 
 use super::open_run::Run;
+use crate::model::provider::Provider;
 use crate::model::variant::Variant;
 use crate::score::with_metrics;
 use crate::settings::{Backend, Judge, Scoring};
@@ -41,6 +42,10 @@ pub fn of_generations(run: &Run) -> Result<String> {
     }
     if let Some(date) = &settings.date {
         fingerprint = fingerprint.value("date", date)?;
+    }
+    // Another export in another arithmetic.
+    if settings.provider != Provider::Cpu {
+        fingerprint = fingerprint.text("provider", settings.provider.name());
     }
     Ok(fingerprint.finish())
 }
@@ -174,8 +179,7 @@ fn with_groups(mut fingerprint: Fingerprint, directory: &Path, names: Vec<String
 /// Refuses tables that were made from something else; `stage` is the command that makes them again.
 pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str, stage: &str) -> Result<()> {
     for path in paths {
-        let Some(stamp) = table::stamp(&path)? else { continue };
-        if stamp.inputs != expected {
+        if !is_current(&path, expected)? {
             bail!(
                 "`{}` was made with other settings or from other tables than the run has now\n\
                  hint: `poq {stage} {}` makes it again",
@@ -185,6 +189,11 @@ pub fn check(run: &Run, paths: impl IntoIterator<Item = PathBuf>, expected: &str
         }
     }
     Ok(())
+}
+
+/// Whether a table was made from what it should have been made from; a table that is not there is.
+pub fn is_current(path: &Path, expected: &str) -> Result<bool> {
+    Ok(table::stamp(path)?.is_none_or(|stamp| stamp.inputs == expected))
 }
 
 /// A stamp for a table of this run.

@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod bench_cell;
+pub mod compare;
 pub mod context;
 mod execution;
 mod figures;

@@ -32,6 +32,13 @@ impl Run {
         Ok(Self::new(dir, record))
     }
 
+    /// Opens a run to read from it alone: nothing below its directory changes, and the record stays as it was written.
+    pub fn look(root: &Path) -> Result<Self> {
+        let dir = RunDir::look(root)?;
+        let record = RunRecord::read(&dir.record())?;
+        Ok(Self { dir, settled: record.settings.clone(), record })
+    }
+
     /// Opens a run or makes it. Settings that differ from those the run was made with are refused, field by field,
     /// unless `update` says that redoing what they change is meant.
     pub fn create(root: &Path, experiment: Experiment, update: bool) -> Result<Self> {
@@ -113,6 +120,11 @@ impl Run {
         let mut registry = context.registry()?;
         registry.add_variants(&self.record.settings.scoring.variants)?;
         Ok(registry)
+    }
+
+    /// The registry with the models that generate as `generation.provider` computes them.
+    pub fn generation_registry(&self, context: &Context) -> Result<Registry> {
+        Ok(context.registry()?.on(self.record.settings.generation.provider))
     }
 
     /// The keys of a list without those of skipped models.

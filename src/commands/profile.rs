@@ -132,7 +132,7 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
             keys.iter().filter(|key| !(elsewhere || given.contains_key(*key))).cloned().collect();
         let mut measured = Vec::new();
         if !to_measure.is_empty() {
-            let registry = run.registry(context)?;
+            let registry = registry_of(context, run, role)?;
             for model in run.available(&registry, &to_measure, role, skip_missing, warnings)? {
                 measured.push((model.clone(), Exported::open(&registry, model)?.hash()));
             }
@@ -152,6 +152,14 @@ fn nodes(context: &Context, run: &mut Run, skip_missing: bool, warnings: &mut Ve
     ensure!(!nodes.is_empty(), "the run has no nodes");
     check_comparable(&nodes)?;
     Ok(nodes)
+}
+
+/// Models as those compute them that have this role.
+fn registry_of(context: &Context, run: &Run, role: Role) -> Result<Registry> {
+    match role {
+        Role::Inference => run.generation_registry(context),
+        Role::Evaluator => run.registry(context),
+    }
 }
 
 /// Either every inference node has a latency or none has: a pool that is half known has no cost scale.
@@ -217,6 +225,7 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
                 latency_ms_p50: None,
                 latency_ms_p95: None,
                 latency_ms_p99: None,
+                latency_ms_stderr: None,
                 tokens_per_s: None,
                 samples: 0,
                 source: (*source).to_owned(),
@@ -224,7 +233,8 @@ fn measure(context: &Context, run: &mut Run, node: &Node, sample: &Sample) -> Re
             }]);
         }
     };
-    let registry = run.registry(context)?;
+    let role = if *node_type == INFERENCE { Role::Inference } else { Role::Evaluator };
+    let registry = registry_of(context, run, role)?;
     context.prepare(run, &registry, model)?;
     machine::reset_peak_memory();
     let settings = &run.record.settings;

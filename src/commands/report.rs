@@ -3,8 +3,8 @@
 use super::context::Context;
 use super::open_run::Run;
 use super::summary::StageSummary;
-use super::{generate, judge, lineage, profile, score, tasks};
-use crate::cli::StageArguments;
+use super::{compare, generate, judge, lineage, profile, score, tasks};
+use crate::cli::ReportArguments;
 use crate::exit_code::ExitCode;
 use crate::report::format::count;
 use crate::report::html::{self, Page, Provenance, Stage, SweepTable};
@@ -16,9 +16,12 @@ use crate::store::{batches, parts};
 use anyhow::{Context as _, Result};
 use std::path::Path;
 
-/// Runs the stage alone and prints the report.
-pub fn command(context: &Context, arguments: &StageArguments) -> Result<ExitCode> {
-    let mut run = Run::open(&arguments.run)?;
+/// Runs the stage alone and prints the report, or, where other runs are named, how they differ.
+pub fn command(context: &Context, arguments: &ReportArguments) -> Result<ExitCode> {
+    if !arguments.compare.is_empty() {
+        return compare::command(context, &arguments.stage.run, &arguments.compare);
+    }
+    let mut run = Run::open(&arguments.stage.run)?;
     let (report, _) = stage(context, &mut run)?;
     print(context, &report)?;
     Ok(ExitCode::Done)

@@ -5,19 +5,27 @@
 //! row by itself, so the tokens of a row do not depend on the number of slots, on threads or on what was done before a
 //! resumption.
 
-use super::outcome::{Answer, Finish, Finished, Totals};
-use super::packing::{self, Chunk, Member, Packing};
-use super::sampling::{self, Sampler, Sampling};
+mod decoding;
+mod reading;
+
+use super::outcome::{Finished, Totals};
+use super::packing::{self, Chunk, Packing};
+use super::sampling::{Sampler, Sampling};
 use crate::executor::Quit;
-use crate::model::decoder::{Decoder, Slots, Trunk};
+use crate::model::decoder::Decoder;
 use crate::model::kv_cache::Path;
+use crate::model::out_of_memory::is_out_of_memory;
+use crate::model::slots::Slots;
 use anyhow::{Context, Result, ensure};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Prompts of one pass, where the graph keeps them apart.
 const PROMPTS_PER_PASS: usize = 64;
+
+/// Tokens of a prompt pass that memory running out does not lower.
+const LEAST_PASS_TOKENS: usize = 16;
 
 /// Slots hold a multiple of this many tokens.
 const CAPACITY_STEP: usize = 16;
@@ -63,6 +71,10 @@ impl Options {
 
 /// Answers the wanted prompts; rows go to `emit` as they end. Prompts of very different lengths are taken apart, longest
 /// first, so that one long prompt does not make every slot long.
+///
+/// Where memory runs out, the budget is halved (and the prompt pass with it), and what is not answered yet begins again: a
+/// row's draws depend on its seed alone, so it comes to the answer that it was coming to, but for the rounding of other
+/// company. A row that finds no room even alone fails.
 pub fn run(
     decoder: &mut Decoder,
     prompts: &[Prompt],
@@ -71,30 +83,59 @@ pub fn run(
     mut emit: impl FnMut(Vec<Finished>) -> Result<()>,
 ) -> Result<Totals> {
     let started = Instant::now();
-    let mut classes: BTreeMap<usize, Vec<&Prompt>> = BTreeMap::new();
+    let mut classes: BTreeMap<usize, Vec<Job>> = BTreeMap::new();
     for prompt in prompts {
-        classes.entry((prompt.ids.len() + options.max_new_tokens).next_power_of_two()).or_default().push(prompt);
+        let class = (prompt.ids.len() + options.max_new_tokens).next_power_of_two();
+        classes.entry(class).or_default().push(Job { prompt, wanted: prompt.wanted });
     }
+    let (mut options, pass_tokens) = (options.clone(), options.pass_tokens);
     let mut totals = Totals::default();
-    for class in classes.into_values().rev() {
-        if totals.interrupted {
-            break;
+    for jobs in classes.into_values().rev() {
+        let mut left = jobs;
+        // Fewer tokens in a pass are for prompts as long as these.
+        options.pass_tokens = pass_tokens;
+        while !totals.interrupted && left.iter().any(|job| job.wanted) {
+            let (mut class, refused) = Class::new(decoder, left, &options, totals.shrunk_to.is_some());
+            flush(refused, &mut totals, &mut emit)?;
+            let (used, least) = (class.planned_bytes(), class.least_bytes());
+            match class.run(quit, &mut totals, &mut emit) {
+                Err(error) if is_out_of_memory(&error) => {
+                    left = class.unanswered();
+                    // While there is more than the cache to save on, it stays large enough for the longest row.
+                    let least = if options.pass_tokens > LEAST_PASS_TOKENS { least.min(options.kv_bytes) } else { 0 };
+                    options.kv_bytes = (options.kv_bytes.min(used) / 2).max(least);
+                    options.pass_tokens = (options.pass_tokens / 2).max(LEAST_PASS_TOKENS);
+                    totals.shrunk_to = Some(options.kv_bytes);
+                }
+                ran => {
+                    ran?;
+                    break;
+                }
+            }
         }
-        let (class, refused) = Class::new(decoder, class, options);
-        flush(refused, &mut totals, &mut emit)?;
-        class.run(quit, &mut totals, &mut emit)?;
     }
     totals.elapsed = started.elapsed();
     Ok(totals)
 }
 
+/// A prompt and whether its answer is still to come.
+#[derive(Clone, Copy)]
+struct Job<'p> {
+    prompt: &'p Prompt,
+    wanted: bool,
+}
+
 /// Prompts of similar length.
-struct Class<'a> {
+struct Class<'a, 'p> {
     decoder: &'a mut Decoder,
     options: &'a Options,
-    prompts: Vec<&'a Prompt>,
-    views: Vec<&'a [u32]>,
+    jobs: Vec<Job<'p>>,
+    views: Vec<&'p [u32]>,
     queue: VecDeque<Chunk>,
+    /// Rows of the trunk; where there are several, each prompt of a chunk has one.
+    trunk_rows: usize,
+    /// Rows that are through, by the caller's number.
+    done: HashSet<usize>,
 }
 
 /// A row whose prompt was read.
@@ -109,9 +150,18 @@ struct Row {
     since: Instant,
 }
 
+/// Sizes of the buffers of a class, in tokens and rows.
+struct Plan {
+    /// Of one row of the trunk.
+    trunk: usize,
+    rows: usize,
+    capacity: usize,
+}
+
 /// A row that waits in the trunk for a slot.
 struct Waiting {
     row: Row,
+    trunk_row: usize,
     path: Path,
 }
 
@@ -127,24 +177,33 @@ struct Last {
     path: Path,
 }
 
-impl<'a> Class<'a> {
-    /// Plans the prompts that fit the budget; the others are returned with the reason.
-    fn new(decoder: &'a mut Decoder, prompts: Vec<&'a Prompt>, options: &'a Options) -> (Self, Vec<Finished>) {
+impl<'a, 'p> Class<'a, 'p> {
+    /// Plans the prompts that fit the budget; the others are returned with the reason, which is another one where memory
+    /// `ran_out` and made the budget what it is.
+    fn new(decoder: &'a mut Decoder, jobs: Vec<Job<'p>>, options: &'a Options, ran_out: bool) -> (Self, Vec<Finished>) {
         let budget = options.kv_bytes / decoder.kv_shape().token_bytes();
-        let (prompts, refused): (Vec<&Prompt>, Vec<&Prompt>) =
-            prompts.into_iter().partition(|prompt| prompt.ids.len() + options.capacity(prompt.ids.len()) <= budget);
-        let refuse = |prompt: &Prompt| {
-            let needed = (prompt.ids.len() + options.capacity(prompt.ids.len())) * decoder.kv_shape().token_bytes();
-            let error = format!(
-                "the KV cache of this row needs {} MB, {} are allowed: raise `generation.kv_cache_mb`, then `poq generate \
-                 --retry-failed`",
-                needed.div_ceil(1 << 20),
-                options.kv_bytes >> 20
-            );
-            (prompt.index, Err(error))
+        let tokens = |job: &Job| job.prompt.ids.len() + options.capacity(job.prompt.ids.len());
+        let (jobs, refused): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| tokens(job) <= budget);
+        let refuse = |job: Job| {
+            let needed = (tokens(&job) * decoder.kv_shape().token_bytes()).div_ceil(1 << 20);
+            let error = if ran_out {
+                format!(
+                    "out of memory: the KV cache of this row needs {needed} MB, and memory ran out with a budget of twice {} MB: \
+                     free memory, lower `generation.batch_tokens` or `generation.max_new_tokens`, then `poq generate \
+                     --retry-failed`",
+                    options.kv_bytes >> 20
+                )
+            } else {
+                format!(
+                    "the KV cache of this row needs {needed} MB, {} are allowed: raise `generation.kv_cache_mb`, then `poq \
+                     generate --retry-failed`",
+                    options.kv_bytes >> 20
+                )
+            };
+            (job.prompt.index, Err(error))
         };
-        let refused = refused.into_iter().filter(|prompt| prompt.wanted).map(refuse).collect();
-        let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let refused = refused.into_iter().filter(|job| job.wanted).map(refuse).collect();
+        let views: Vec<&[u32]> = jobs.iter().map(|job| job.prompt.ids.as_slice()).collect();
         let longest = views.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let packing = Packing {
             tokens: options.pass_tokens,
@@ -153,25 +212,66 @@ impl<'a> Class<'a> {
             prompts: if decoder.packs_prompts() { PROMPTS_PER_PASS } else { 1 },
             share: options.share_prefixes,
         };
-        let chunks = packing::plan(&views, packing);
-        let needed = packing::needed(&chunks, |prompt| prompts[prompt].wanted);
+        let trunk_rows = if decoder.reads_rows() {
+            // They and a slot have to fit the budget.
+            let tokens = options.pass_tokens.min(budget.saturating_sub(options.capacity(longest)));
+            (tokens / longest.max(1)).min(PROMPTS_PER_PASS).min(views.len()).max(1)
+        } else {
+            1
+        };
+        let chunks =
+            if trunk_rows > 1 { packing::plan_rows(&views, trunk_rows) } else { packing::plan(&views, packing) };
+        let needed = packing::needed(&chunks, |prompt| jobs[prompt].wanted);
         let queue = chunks.into_iter().zip(needed).filter_map(|(chunk, needed)| needed.then_some(chunk)).collect();
-        (Self { decoder, options, prompts, views, queue }, refused)
+        (Self { decoder, options, jobs, views, queue, trunk_rows, done: HashSet::new() }, refused)
     }
 
+    /// The jobs again, those wanted that no answer was handed out for.
+    fn unanswered(self) -> Vec<Job<'p>> {
+        let done = self.done;
+        self.jobs
+            .into_iter()
+            .map(|job| Job { wanted: job.wanted && !done.contains(&job.prompt.index), ..job })
+            .collect()
+    }
+
+    /// Answers them. An error ends it; memory that ran out leaves the rest to be answered with less.
     fn run(
-        mut self,
+        &mut self,
         quit: &Quit,
         totals: &mut Totals,
         emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
     ) -> Result<()> {
-        if !self.prompts.iter().any(|prompt| prompt.wanted) {
+        if !self.jobs.iter().any(|job| job.wanted) {
             return Ok(());
         }
-        let (mut trunk, mut slots) = self.allocate()?;
-        totals.kv_bytes = totals.kv_bytes.max(trunk.kv().bytes() + slots.kv().bytes());
-        let mut live: Vec<Option<Row>> = (0..slots.kv().rows()).map(|_| None).collect();
+        let mut live: Vec<Option<Row>> = Vec::new();
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
+        let ran = self.work(quit, &mut live, &mut waiting, totals, emit);
+        if ran.as_ref().is_err_and(is_out_of_memory) {
+            // They are read again, and counted then.
+            for row in live.into_iter().flatten().chain(waiting.into_iter().map(|waiting| waiting.row)) {
+                totals.prompt_tokens -= row.prompt_tokens;
+                totals.shared_tokens -= row.prefix_tokens;
+            }
+        }
+        ran
+    }
+
+    /// Reads prompts into free slots and decodes what is in them, until nothing is left.
+    fn work(
+        &mut self,
+        quit: &Quit,
+        live: &mut Vec<Option<Row>>,
+        waiting: &mut VecDeque<Waiting>,
+        totals: &mut Totals,
+        emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
+    ) -> Result<()> {
+        let plan = self.plan()?;
+        let mut trunk = self.decoder.trunk_of(self.trunk_rows, plan.trunk)?;
+        live.resize_with(plan.rows, || None);
+        // Made when the first prompts are read: by then a GPU has back what the slots of other prompts took.
+        let mut made: Option<Slots> = None;
         let mut last = None;
         loop {
             if quit.requested() {
@@ -179,9 +279,17 @@ impl<'a> Class<'a> {
                 return Ok(());
             }
             let mut finished = Vec::new();
+            if made.is_none() && !waiting.is_empty() {
+                let slots = self.decoder.slots(plan.rows, plan.capacity)?;
+                totals.kv_bytes = totals.kv_bytes.max(trunk.kv().bytes() + slots.kv().bytes());
+                made = Some(slots);
+            }
             for (slot, entry) in live.iter_mut().enumerate().filter(|(_, entry)| entry.is_none()) {
-                let Some(Waiting { mut row, path }) = waiting.pop_front() else { break };
-                slots.admit(slot, &trunk, &path)?;
+                let (Some(slots), Some(Waiting { mut row, trunk_row, path })) = (made.as_mut(), waiting.pop_front())
+                else {
+                    break;
+                };
+                slots.admit_row(slot, &trunk, trunk_row, &path)?;
                 row.since = Instant::now();
                 *entry = Some(row);
             }
@@ -190,194 +298,62 @@ impl<'a> Class<'a> {
                 && let Some(chunk) = self.queue.pop_front()
             {
                 let read = self.read(&chunk, &mut trunk, last.as_ref(), totals);
-                last = self.settle(chunk, read, &mut waiting, &mut finished, totals);
-                flush(finished, totals, emit)?;
+                last = self.settle(chunk, read, waiting, &mut finished, totals)?;
+                self.flush(finished, totals, emit)?;
                 continue;
             }
             let filled = live.iter().flatten().count();
             if filled == 0 && waiting.is_empty() {
                 return Ok(());
             }
+            let mut slots = made.take().context("rows without slots; this is a bug")?;
             if self.queue.is_empty() && waiting.is_empty() && filled * 2 <= live.len() {
                 let kept: Vec<usize> = (0..live.len()).filter(|&slot| live[slot].is_some()).collect();
                 slots = self.decoder.keep_slots(slots, &kept)?;
                 live.retain(Option::is_some);
             }
-            self.step(&mut slots, &mut live, &mut finished, totals)?;
-            flush(finished, totals, emit)?;
+            self.step(&mut slots, live, &mut finished, totals)?;
+            made = Some(slots);
+            self.flush(finished, totals, emit)?;
         }
+    }
+
+    /// Bytes of the buffers that it works with.
+    fn planned_bytes(&self) -> usize {
+        let tokens = self.plan().map_or(0, |plan| self.trunk_rows * plan.trunk + plan.rows * plan.capacity);
+        tokens * self.decoder.kv_shape().token_bytes()
+    }
+
+    /// Bytes of keys and values that the longest row needs alone.
+    fn least_bytes(&self) -> usize {
+        let wanted = self.jobs.iter().filter(|job| job.wanted);
+        let tokens = wanted.map(|job| job.prompt.ids.len() + self.options.capacity(job.prompt.ids.len())).max();
+        tokens.unwrap_or(0) * self.decoder.kv_shape().token_bytes()
     }
 
     /// Buffers within the budget: room for the widest chunk, and as many slots as fit beside it.
-    fn allocate(&self) -> Result<(Trunk, Slots)> {
+    fn plan(&self) -> Result<Plan> {
         let longest = self.views.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let capacity = self.options.capacity(longest);
         // A chunk that failed is read again, one prompt at a time.
-        let trunk = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0).max(longest);
+        let packed = self.queue.iter().map(|chunk| chunk.width(&self.views)).max().unwrap_or(0).max(longest);
+        let trunk = if self.trunk_rows > 1 { longest } else { packed };
         let budget = self.options.kv_bytes / self.decoder.kv_shape().token_bytes();
-        let affordable = budget.saturating_sub(trunk) / capacity;
+        let affordable = budget.saturating_sub(self.trunk_rows * trunk) / capacity;
         ensure!(affordable > 0, "the plan leaves no room for a slot; this is a bug");
-        let wanted = self.prompts.iter().filter(|prompt| prompt.wanted).count();
-        Ok((self.decoder.trunk(trunk)?, self.decoder.slots(self.options.slots.min(affordable).min(wanted), capacity)?))
+        let wanted = self.jobs.iter().filter(|job| job.wanted).count();
+        Ok(Plan { trunk, rows: self.options.slots.min(affordable).min(wanted), capacity })
     }
 
-    /// Reads a chunk and draws the first token of every wanted row. Rows come with the position of their tokens.
-    fn read(&mut self, chunk: &Chunk, trunk: &mut Trunk, last: Option<&Last>, totals: &mut Totals) -> Result<Read> {
-        let started = Instant::now();
-        if chunk.carried > 0 {
-            let beginning = |prompt: usize| self.views[prompt].get(..chunk.carried);
-            let last = last.filter(|last| beginning(last.prompt) == beginning(chunk.prompts[0].prompt));
-            trunk.keep(&last.context("the prompt before it was not read")?.path.prefix(chunk.carried))?;
-        }
-        trunk.clear(chunk.lead())?;
-        let layout = chunk.layout(&self.views, self.options.pass_tokens);
-        let mut logits = None;
-        for pass in &layout.passes {
-            logits = Some(self.decoder.prefill(trunk, pass)?);
-            totals.passes += 1;
-            totals.read_tokens += pass.ids.len();
-        }
-        let logits = logits.context("a chunk without a prompt; this is a bug")?;
-        let mut rows = Vec::with_capacity(chunk.prompts.len());
-        let mut spoiled = false;
-        for (place, (member, path)) in chunk.prompts.iter().zip(&layout.paths).enumerate() {
-            let prompt = self.prompts[member.prompt];
-            // What is not a number spreads to everything in its row, hidden or not, and to what goes on from it. So the
-            // others are read without it, and the same ones whether its own row is still wanted or not.
-            let usable = sampling::all_finite(logits.row(place)?);
-            ensure!(usable || chunk.is_alone(), "a prompt of the pass has no usable logits");
-            spoiled |= !usable;
-            if !prompt.wanted {
-                continue;
-            }
-            let mut sampler = Sampler::new(Arc::clone(&self.options.sampling), prompt.seed, &prompt.ids);
-            let token = sampler.next(logits.row(place)?);
-            let row = Row {
-                index: prompt.index,
-                sampler,
-                tokens: Vec::new(),
-                prompt_tokens: prompt.ids.len(),
-                prefix_tokens: member.shared,
-                first_token: started.elapsed(),
-                since: started,
-            };
-            rows.push((Waiting { row, path: path.clone() }, token));
-        }
-        totals.prefill += started.elapsed();
-        let last = chunk.prompts.last().zip(layout.paths.into_iter().last()).filter(|_| !spoiled);
-        Ok(Read { rows, last: last.map(|(member, path)| Last { prompt: member.prompt, path }) })
-    }
-
-    /// Sorts what a chunk came to: rows that wait for a slot, rows that are through already. Returns its last prompt.
-    fn settle(
+    /// Hands rows that are through to the caller.
+    fn flush(
         &mut self,
-        chunk: Chunk,
-        read: Result<Read>,
-        waiting: &mut VecDeque<Waiting>,
-        finished: &mut Vec<Finished>,
+        finished: Vec<Finished>,
         totals: &mut Totals,
-    ) -> Option<Last> {
-        let Read { rows, last } = match read {
-            Ok(read) => read,
-            Err(error) if chunk.is_alone() => {
-                let prompt = self.prompts[chunk.prompts[0].prompt];
-                finished.extend(prompt.wanted.then(|| (prompt.index, Err(format!("{error:#}")))));
-                return None;
-            }
-            Err(_) => {
-                self.take_apart(chunk);
-                return None;
-            }
-        };
-        for (Waiting { row, path }, token) in rows {
-            totals.prompt_tokens += row.prompt_tokens;
-            totals.shared_tokens += row.prefix_tokens;
-            match self.advance(row, token, 1, totals) {
-                Ok(row) => waiting.push_back(Waiting { row, path }),
-                Err(ended) => finished.push(*ended),
-            }
-        }
-        last
-    }
-
-    /// Puts the wanted prompts of a chunk that failed back into the queue one by one, so that only those fail that cannot be
-    /// read, and with them those of the chunks that would go on from it.
-    fn take_apart(&mut self, chunk: Chunk) {
-        let mut members = chunk.prompts;
-        while self.queue.front().is_some_and(|next| next.carried > 0) {
-            members.extend(self.queue.pop_front().map(|next| next.prompts).unwrap_or_default());
-        }
-        for member in members.into_iter().rev().filter(|member| self.prompts[member.prompt].wanted) {
-            self.queue.push_front(Chunk { carried: 0, prompts: vec![Member { prompt: member.prompt, shared: 0 }] });
-        }
-    }
-
-    /// One token for every filled slot. If the step fails, so do its rows.
-    fn step(
-        &mut self,
-        slots: &mut Slots,
-        live: &mut [Option<Row>],
-        finished: &mut Vec<Finished>,
-        totals: &mut Totals,
+        emit: &mut impl FnMut(Vec<Finished>) -> Result<()>,
     ) -> Result<()> {
-        let started = Instant::now();
-        let tokens: Vec<Option<u32>> =
-            live.iter().map(|entry| entry.as_ref().and_then(|row| row.tokens.last().copied())).collect();
-        let stepped = self.decoder.step(slots, &tokens);
-        totals.steps += 1;
-        totals.slots += live.len();
-        for (slot, entry) in live.iter_mut().enumerate() {
-            let Some(mut row) = entry.take() else { continue };
-            totals.filled += 1;
-            let token = match &stepped {
-                Ok(()) => slots.logits(slot).and_then(|logits| row.sampler.next(logits)),
-                Err(error) => Err(anyhow::anyhow!("{error:#}")),
-            };
-            match self.advance(row, token, tokens.len(), totals) {
-                Ok(row) => *entry = Some(row),
-                Err(ended) => {
-                    finished.push(*ended);
-                    slots.release(slot)?;
-                }
-            }
-        }
-        totals.decode += started.elapsed();
-        Ok(())
-    }
-
-    /// Adds a token to a row, unless that ends it; `slots` were decoded together.
-    fn advance(
-        &self,
-        mut row: Row,
-        token: Result<u32>,
-        slots: usize,
-        totals: &mut Totals,
-    ) -> Result<Row, Box<Finished>> {
-        let finish = match token {
-            Err(error) => return Err(Box::new((row.index, Err(format!("{error:#}"))))),
-            Ok(token) if self.options.sampling.stop_ids.contains(&token) => Finish::Stop,
-            Ok(token) => {
-                row.tokens.push(token);
-                if row.tokens.len() < self.options.max_new_tokens {
-                    return Ok(row);
-                }
-                Finish::Length
-            }
-        };
-        let near_ties = row.sampler.near_ties();
-        totals.output_tokens += row.tokens.len();
-        totals.near_ties += near_ties;
-        let decoded = row.tokens.len() + usize::from(finish == Finish::Stop) > 1;
-        let answer = Answer {
-            finish,
-            prefix_tokens: row.prefix_tokens,
-            first_token: row.first_token,
-            decode: if decoded { row.since.elapsed() } else { Duration::ZERO },
-            slots,
-            near_ties,
-            tokens: row.tokens,
-        };
-        Err(Box::new((row.index, Ok(answer))))
+        self.done.extend(finished.iter().map(|(index, _)| *index));
+        flush(finished, totals, emit)
     }
 }
 
@@ -394,3 +370,7 @@ fn flush(
     totals.failed += finished.iter().filter(|(_, result)| result.is_err()).count();
     emit(finished)
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

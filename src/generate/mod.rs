@@ -4,6 +4,7 @@
 //! command layer decides which tasks are still missing and where rows go. Inside, prompts are put together by [`packing`],
 //! answered by [`engine`] and drawn from by [`sampling`].
 
+pub mod budget;
 pub mod engine;
 pub mod outcome;
 pub mod packing;
@@ -15,6 +16,7 @@ use crate::model::chat::Message;
 use crate::model::decoder::Decoder;
 use crate::model::decoder_text::DecoderText;
 use crate::model::manifest::Exported;
+use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry};
 use crate::model::session::SessionOptions;
 use crate::settings::Generation;
@@ -72,6 +74,9 @@ impl Prompter {
             .value("model_facts", &(&self.text.stop_ids, self.text.max_length))?
             .value("max_new_tokens", &settings.max_new_tokens)?
             .value("sampling", &(settings.temperature, settings.top_p, seed))?;
+        if settings.provider != Provider::Cpu {
+            key = key.text("provider", settings.provider.name());
+        }
         if let Some(others) = settings.other_processors() {
             key = key.value("logits_processors", &others)?;
         }
@@ -92,8 +97,8 @@ pub struct Batching {
     pub slots: usize,
     /// Tokens of one prompt pass.
     pub pass_tokens: usize,
-    /// Budget of the KV cache in bytes.
-    pub kv_bytes: usize,
+    /// Budget of the KV cache in bytes; by default what the decoder's memory allows.
+    pub kv_bytes: Option<usize>,
     /// Whether common beginnings of prompts are read once.
     pub share_prefixes: bool,
 }
@@ -105,7 +110,7 @@ impl Batching {
         Self {
             slots: settings.batch_size,
             pass_tokens: settings.batch_tokens,
-            kv_bytes: settings.kv_cache_mb << 20,
+            kv_bytes: settings.kv_cache_mb.map(|megabytes| megabytes << 20),
             share_prefixes: settings.share_prefixes,
         }
     }
@@ -121,12 +126,17 @@ impl Batching {
 pub struct Generator {
     prompter: Prompter,
     decoder: Decoder,
+    /// Free bytes of the GPU, and all it has, right after the weights were loaded; none on the CPU.
+    room: Option<(usize, usize)>,
 }
 
 impl Generator {
     /// Loads the weights.
     pub fn open(registry: &Registry, model: &Model, prompter: Prompter, threads: usize) -> Result<Self> {
-        let decoder = Decoder::open(registry, model, SessionOptions::cpu(threads, true))?;
+        let provider = prompter.settings.provider;
+        let options = SessionOptions { threads, arena: true, provider, precision: Precision::F32 };
+        let decoder = Decoder::open(registry, model, options)?;
+        let room = decoder.device_memory()?;
         let (largest, vocabulary) = (prompter.text.tokenizer.largest_id(), decoder.vocabulary());
         ensure!(
             (largest as usize) < vocabulary,
@@ -134,7 +144,13 @@ impl Generator {
              together\nhint: export the model again",
             model.key
         );
-        Ok(Self { prompter, decoder })
+        Ok(Self { prompter, decoder, room })
+    }
+
+    /// Who computes.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.prompter.settings.provider
     }
 
     /// The text side of the model.
@@ -174,7 +190,8 @@ impl Generator {
         if failed > 0 {
             write(refused)?;
         }
-        let options = prompter.options(batching);
+        let room = self.room.map(|(free, _)| free);
+        let options = prompter.options(batching, budget::kv_bytes(batching, room, self.decoder.vocabulary()));
         let row = |(index, result): Finished| prompter.row(&requests[index], lengths[index], result);
         let mut totals = engine::run(&mut self.decoder, &prompts, &options, quit, |finished| {
             write(finished.into_iter().map(row).collect())
@@ -224,13 +241,13 @@ impl Prompter {
         })
     }
 
-    fn options(&self, batching: Batching) -> Options {
+    fn options(&self, batching: Batching, kv_bytes: usize) -> Options {
         let settings = &self.settings;
         Options {
             slots: batching.slots,
             pass_tokens: batching.pass_tokens,
             max_length: self.text.max_length,
-            kv_bytes: batching.kv_bytes,
+            kv_bytes,
             share_prefixes: batching.share_prefixes,
             max_new_tokens: settings.max_new_tokens,
             sampling: Arc::new(Sampling {

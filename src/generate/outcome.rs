@@ -69,6 +69,8 @@ pub struct Totals {
     pub slots: usize,
     /// Greedy choices that were near ties.
     pub near_ties: usize,
+    /// What the budget of the KV cache came down to because memory ran out; none if it did not.
+    pub shrunk_to: Option<usize>,
     /// Most bytes of keys and values held at once.
     pub kv_bytes: usize,
     /// Time spent reading prompts.

@@ -86,6 +86,18 @@ pub fn plan(prompts: &[&[u32]], packing: Packing) -> Vec<Chunk> {
     chunks
 }
 
+/// Cuts the prompts into chunks for a trunk of so many rows, a prompt in each: neighbours in length, so that little is padded.
+#[must_use]
+pub fn plan_rows(prompts: &[&[u32]], rows: usize) -> Vec<Chunk> {
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|&prompt| (std::cmp::Reverse(prompts[prompt].len()), prompt));
+    let chunk = |part: &[usize]| {
+        let prompts = part.iter().map(|&prompt| Member { prompt, shared: 0 }).collect();
+        Chunk { carried: 0, prompts }
+    };
+    order.chunks(rows.max(1)).map(chunk).collect()
+}
+
 /// Which chunks must be read so that every wanted prompt is: those with one, and those that they go on from.
 #[must_use]
 pub fn needed(chunks: &[Chunk], wanted: impl Fn(usize) -> bool) -> Vec<bool> {

@@ -7,22 +7,33 @@
 //! (`position_ids`) and which tokens came before them (`attention_bias`), so prompts lie behind each other, and what they
 //! begin with in common is computed once. Graphs without these two inputs (sliding windows count places in the row) take
 //! one prompt at a time.
+//!
+//! The attention operator has one rule for both providers: several new tokens after earlier ones are read one row at a time,
+//! and a decode step takes one new token for any number of rows, whose lengths it reads from the mask. So the CPU's way of
+//! reading prompts is right on a GPU too. Only its cost differs there: given an `attention_bias` the operator takes a slower
+//! kernel than flash attention, at every step, so a graph made for a GPU may do better without one. Prompts of such a graph
+//! are read in rows of their own, padded on the right, which the operator allows where nothing comes before them.
 
 use super::decoder_graph::DecoderGraph;
-use super::kv_cache::{KvBuffer, KvShape, Path, Run};
+use super::element::Element;
+use super::kv_buffer::KvBuffer;
+use super::kv_cache::{KvShape, Path};
+use super::kv_memory::{KvMemory, write_raw};
 use super::manifest::Exported;
 use super::registry::{Model, Registry};
 use super::session::{Session, SessionOptions};
+use super::slots::Slots;
+use super::visibility::{half_bits, visibility};
 use anyhow::{Context, Result, anyhow, ensure};
-use ort::memory::{Allocator, MemoryInfo};
+use ort::memory::MemoryInfo;
 use ort::session::IoBinding;
-use ort::value::{DynValue, Tensor};
-
-/// What is added to the attention score of a token that another must not see.
-const HIDDEN: f32 = -1e9;
+use ort::value::{DynTensor, DynValue, Tensor};
+use std::sync::Arc;
 
 /// A decoder graph and the facts read from its inputs and outputs.
 pub struct Decoder {
+    /// Where the cache and what is fed at every step lie. Before the session, for it goes before it.
+    memory: Arc<KvMemory>,
     session: Session,
     graph: DecoderGraph,
 }
@@ -70,9 +81,12 @@ impl Logits {
     }
 }
 
-/// Where prompts are read: one row that holds the tokens of a pass behind those it shares with the pass before.
+/// Where prompts are read: one row that holds the tokens of a pass behind those it shares with the pass before; or a row for
+/// each prompt of a pass.
 pub struct Trunk {
     kv: KvBuffer,
+    /// Whether nothing was read yet.
+    fresh: bool,
     binding: IoBinding,
 }
 
@@ -94,56 +108,6 @@ impl Trunk {
     }
 }
 
-/// Rows that are decoded together, each in a slot of its own. Every tensor of a step is bound once.
-pub struct Slots {
-    kv: KvBuffer,
-    binding: IoBinding,
-    ids: Tensor<i64>,
-    mask: Tensor<i64>,
-    positions: Option<Tensor<i64>>,
-    logits: Tensor<f32>,
-    lengths: Vec<usize>,
-    vocabulary: usize,
-}
-
-impl Slots {
-    /// The keys and values.
-    #[must_use]
-    pub fn kv(&self) -> &KvBuffer {
-        &self.kv
-    }
-
-    /// Fills an empty slot with the prompt that lies along `path` in the trunk.
-    pub fn admit(&mut self, slot: usize, trunk: &Trunk, path: &Path) -> Result<()> {
-        self.kv.copy_row(slot, &trunk.kv, 0, path)?;
-        self.lengths[slot] = path.len();
-        self.write_mask(slot, path.len())
-    }
-
-    /// Empties a slot.
-    pub fn release(&mut self, slot: usize) -> Result<()> {
-        self.lengths[slot] = 0;
-        self.write_mask(slot, 0)
-    }
-
-    /// Logits after the last step's token of a slot.
-    pub fn logits(&self, slot: usize) -> Result<&[f32]> {
-        let (_, data) = self.logits.try_extract_tensor::<f32>().map_err(|error| anyhow!("{error}"))?;
-        Ok(&data[slot * self.vocabulary..][..self.vocabulary])
-    }
-
-    /// The row's tokens and the one that the next step adds.
-    fn write_mask(&mut self, slot: usize, length: usize) -> Result<()> {
-        let capacity = self.kv.capacity();
-        let (_, mask) = self.mask.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
-        let row = &mut mask[slot * capacity..][..capacity];
-        let ones = (length + 1).min(capacity);
-        row[..ones].fill(1);
-        row[ones..].fill(0);
-        Ok(())
-    }
-}
-
 impl Decoder {
     /// Loads the graph of an exported decoder and checks that its inputs are those of a decoder.
     pub fn open(registry: &Registry, model: &Model, options: SessionOptions) -> Result<Self> {
@@ -151,7 +115,26 @@ impl Decoder {
         let session = Session::open(&exported.file("model.onnx"), options)?;
         let graph = DecoderGraph::read(&session)
             .with_context(|| format!("model `{}` is not a decoder that poq can run", model.key))?;
-        Ok(Self { session, graph })
+        let memory = Arc::new(session.memory()?);
+        Ok(Self { memory, session, graph })
+    }
+
+    /// Computes as ever, but keeps the cache as if it were on a GPU of little memory.
+    #[cfg(test)]
+    pub(crate) fn pretend(mut self, card: super::pretended::Card) -> Self {
+        self.memory = Arc::new(KvMemory::Pretended(card));
+        self
+    }
+
+    /// Whether a GPU computes.
+    #[must_use]
+    pub fn on_device(&self) -> bool {
+        self.memory.needs_scratch()
+    }
+
+    /// Free and total bytes of the GPU that it computes on; none on the CPU.
+    pub fn device_memory(&self) -> Result<Option<(usize, usize)>> {
+        self.memory.free_and_total()
     }
 
     /// Sizes of its KV cache.
@@ -169,57 +152,39 @@ impl Decoder {
     /// Whether a prompt pass takes several prompts.
     #[must_use]
     pub fn packs_prompts(&self) -> bool {
-        self.graph.takes_attention_bias && self.graph.takes_position_ids && self.graph.index_rank == Some(2)
+        self.graph.bias.is_some() && self.graph.takes_position_ids && self.graph.index_rank == Some(2)
+    }
+
+    /// Whether a prompt pass takes several prompts in rows of their own, none of which goes on from anything. On a GPU that
+    /// fills the card where the graph cannot keep prompts apart in one row; on a CPU it gains nothing but padding.
+    #[must_use]
+    pub fn reads_rows(&self) -> bool {
+        self.on_device() && self.graph.bias.is_none()
+    }
+
+    /// An empty trunk of one row.
+    pub fn trunk(&self, capacity: usize) -> Result<Trunk> {
+        self.trunk_of(1, capacity)
     }
 
     /// An empty trunk.
-    pub fn trunk(&self, capacity: usize) -> Result<Trunk> {
-        let mut kv = KvBuffer::new(self.graph.kv, 1, capacity)?;
+    pub fn trunk_of(&self, rows: usize, capacity: usize) -> Result<Trunk> {
+        let mut kv = KvBuffer::new(&self.memory, self.graph.kv, rows, capacity)?;
         let mut binding = self.session.bind()?;
-        self.bind_cache(&mut binding, &mut kv)?;
-        Ok(Trunk { kv, binding })
+        self.graph.bind_cache(&mut binding, &mut kv)?;
+        Ok(Trunk { kv, fresh: true, binding })
     }
 
     /// Empty slots.
     pub fn slots(&self, rows: usize, capacity: usize) -> Result<Slots> {
-        self.bind_slots(KvBuffer::new(self.graph.kv, rows, capacity)?, vec![0; rows])
+        let kv = KvBuffer::new(&self.memory, self.graph.kv, rows, capacity)?;
+        Slots::bind(&self.session, &self.graph, &self.memory, kv, vec![0; rows])
     }
 
     /// Fewer slots: those given, in that order.
     pub fn keep_slots(&self, slots: Slots, kept: &[usize]) -> Result<Slots> {
-        let Slots { kv, binding, lengths, .. } = slots;
-        drop(binding);
-        self.bind_slots(kv.keep_rows(kept)?, kept.iter().map(|&slot| lengths[slot]).collect())
-    }
-
-    fn bind_slots(&self, mut kv: KvBuffer, lengths: Vec<usize>) -> Result<Slots> {
-        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a decode step: {error}");
-        let (rows, capacity) = (kv.rows(), kv.capacity());
-        let mut binding = self.session.bind()?;
-        self.bind_cache(&mut binding, &mut kv)?;
-        let integers = |shape: &[usize]| zeros::<i64>(shape).map_err(failed);
-        let (ids, mask) = (integers(&[rows, 1])?, integers(&[rows, capacity])?);
-        binding.bind_input("input_ids", &ids).map_err(failed)?;
-        binding.bind_input("attention_mask", &mask).map_err(failed)?;
-        if let Some(rank) = self.graph.index_rank {
-            binding.bind_input("logits_index", &integers(&[rows, 1][..rank])?).map_err(failed)?;
-        }
-        let positions = if self.graph.takes_position_ids { Some(integers(&[rows, 1])?) } else { None };
-        if let Some(positions) = &positions {
-            binding.bind_input("position_ids", positions).map_err(failed)?;
-        }
-        if self.graph.takes_attention_bias {
-            let bias = zeros::<f32>(&[1, 1, 1, capacity]).map_err(failed)?;
-            binding.bind_input("attention_bias", &bias).map_err(failed)?;
-        }
-        let mut logits = zeros::<f32>(&[rows, 1, self.graph.vocabulary]).map_err(failed)?;
-        binding.bind_output("logits", &mut logits).map_err(failed)?;
-        let vocabulary = self.graph.vocabulary;
-        let mut slots = Slots { kv, binding, ids, mask, positions, logits, lengths, vocabulary };
-        for slot in 0..rows {
-            slots.write_mask(slot, slots.lengths[slot])?;
-        }
-        Ok(slots)
+        let (kv, lengths) = slots.keep_rows(kept)?;
+        Slots::bind(&self.session, &self.graph, &self.memory, kv, lengths)
     }
 
     /// Reads the tokens of a pass; their keys and values come to lie in the trunk behind `pass.past`.
@@ -240,8 +205,8 @@ impl Decoder {
             let positions = pass.positions.iter().map(|&position| position as i64).collect();
             binding.bind_input("position_ids", &integers(&[1, new], positions)?).map_err(failed)?;
         }
-        if self.graph.takes_attention_bias {
-            let bias = Tensor::from_array((vec![1, 1, new, known + new], visibility(pass))).map_err(failed)?;
+        if let Some(element) = self.graph.bias {
+            let bias = bias(element, [1, 1, new, known + new], visibility(pass))?;
             binding.bind_input("attention_bias", &bias).map_err(failed)?;
         }
         let wanted: Vec<i64> = pass.wanted.iter().map(|&place| place as i64).collect();
@@ -257,7 +222,8 @@ impl Decoder {
         }
         // Anew for every pass: the last one's logits stay bound and have the shape of its prompts.
         binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
-        let value = self.session.run_bound(binding, "logits")?;
+        let _claim = self.memory.claim_pass(new)?;
+        let value = self.run_pass(trunk)?;
         let places = match self.graph.index_rank {
             Some(_) => (0..pass.wanted.len()).collect(),
             None => pass.wanted.clone(),
@@ -274,87 +240,67 @@ impl Decoder {
         Ok(Logits { value, vocabulary: self.graph.vocabulary, places })
     }
 
+    /// Reads prompts from their beginning, each in a row of the trunk, padded on the right; logits are those after the last
+    /// token of each. Rows of the trunk that have no prompt read a token that nobody looks at.
+    pub fn prefill_rows(&mut self, trunk: &mut Trunk, prompts: &[&[u32]]) -> Result<Logits> {
+        let (rows, width) = (trunk.kv.rows(), prompts.iter().map(|ids| ids.len()).max().unwrap_or(0));
+        ensure!(
+            self.graph.bias.is_none() && prompts.len() <= rows && (1..=trunk.kv.capacity()).contains(&width),
+            "{} prompts of up to {width} tokens do not fit a trunk of {rows} rows of {}; this is a bug",
+            prompts.len(),
+            trunk.kv.capacity()
+        );
+        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
+        let integers = |shape: &[usize], data: Vec<i64>| Tensor::from_array((shape.to_vec(), data)).map_err(failed);
+        let (mut ids, mut mask) = (vec![0; rows * width], vec![0; rows * width]);
+        let length = |row: usize| prompts.get(row).map_or(1, |ids| ids.len());
+        for row in 0..rows {
+            mask[row * width..][..length(row)].fill(1);
+            for (id, &token) in ids[row * width..].iter_mut().zip(prompts.get(row).copied().unwrap_or_default()) {
+                *id = i64::from(token);
+            }
+        }
+        let binding = &mut trunk.binding;
+        binding.bind_input("input_ids", &integers(&[rows, width], ids)?).map_err(failed)?;
+        binding.bind_input("attention_mask", &integers(&[rows, width], mask)?).map_err(failed)?;
+        if self.graph.takes_position_ids {
+            let positions = (0..rows).flat_map(|_| 0..width as i64).collect();
+            binding.bind_input("position_ids", &integers(&[rows, width], positions)?).map_err(failed)?;
+        }
+        if let Some(rank) = self.graph.index_rank {
+            let last = (0..rows).map(|row| length(row) as i64 - 1).collect();
+            binding.bind_input("logits_index", &integers(&[rows, 1][..rank], last)?).map_err(failed)?;
+        }
+        binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
+        let _claim = self.memory.claim_pass(rows * width)?;
+        let value = self.run_pass(trunk)?;
+        let place = |row: usize| if self.graph.index_rank.is_some() { row } else { row * width + length(row) - 1 };
+        Ok(Logits { value, vocabulary: self.graph.vocabulary, places: (0..prompts.len()).map(place).collect() })
+    }
+
+    /// Runs the graph on what is bound to the trunk. A new trunk follows slots that are gone; those to come find their room.
+    fn run_pass(&mut self, trunk: &mut Trunk) -> Result<DynValue> {
+        if std::mem::take(&mut trunk.fresh) {
+            self.session.run_bound_and_shrink(&mut trunk.binding, "logits")
+        } else {
+            self.session.run_bound(&mut trunk.binding, "logits")
+        }
+    }
+
     /// Appends a token to every filled slot. Empty slots compute a token that nobody reads; rows do not see each other.
     pub fn step(&mut self, slots: &mut Slots, tokens: &[Option<u32>]) -> Result<()> {
-        let (_, ids) = slots.ids.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
-        for (id, token) in ids.iter_mut().zip(tokens) {
-            *id = token.map_or(0, i64::from);
-        }
-        if let Some(positions) = &mut slots.positions {
-            let (_, positions) = positions.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
-            for (position, &length) in positions.iter_mut().zip(&slots.lengths) {
-                *position = length as i64;
-            }
-        }
-        for (slot, token) in tokens.iter().enumerate() {
-            ensure!(
-                token.is_none() || slots.lengths[slot] < slots.kv.capacity(),
-                "a row outgrew its slot of {} tokens; this is a bug",
-                slots.kv.capacity()
-            );
-        }
-        self.session.run_bound(&mut slots.binding, "logits")?;
-        let capacity = slots.kv.capacity();
-        let (_, mask) = slots.mask.try_extract_tensor_mut::<i64>().map_err(|error| anyhow!("{error}"))?;
-        for (slot, length) in slots.lengths.iter_mut().enumerate().filter(|(slot, _)| tokens[*slot].is_some()) {
-            *length += 1;
-            if *length < capacity {
-                mask[slot * capacity + *length] = 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Binds every layer's past and present to one tensor.
-    fn bind_cache(&self, binding: &mut IoBinding, kv: &mut KvBuffer) -> Result<()> {
-        for ((past, present), tensor) in self.graph.caches.iter().zip(kv.tensors_mut()) {
-            binding.bind_input(past, tensor).map_err(|error| anyhow!("cannot bind `{past}`: {error}"))?;
-            binding.bind_output(present, tensor).map_err(|error| anyhow!("cannot bind `{present}`: {error}"))?;
-        }
-        Ok(())
+        slots.step(&mut self.session, tokens)
     }
 }
 
-/// [S, T]: 0 where a token sees a position, [`HIDDEN`] where it does not. What comes later in the row is hidden by the
-/// graph itself.
-fn visibility(pass: &Pass) -> Vec<f32> {
-    let width = pass.past + pass.ids.len();
-    let mut bias = vec![HIDDEN; pass.ids.len() * width];
-    let mut start = 0;
-    for segment in &pass.segments {
-        for token in start..start + segment.len {
-            let row = &mut bias[token * width..][..width];
-            for &Run { at, len } in segment.before.runs() {
-                row[at..at + len].fill(0.0);
-            }
-            row[pass.past + start..=pass.past + token].fill(0.0);
-        }
-        start += segment.len;
+/// Values of `attention_bias` in the type that the graph takes them in.
+fn bias(element: Element, shape: [usize; 4], values: Vec<f32>) -> Result<DynTensor> {
+    let failed = |error: ort::Error| anyhow!("cannot make the attention bias: {error}");
+    if element == Element::F32 {
+        return Tensor::from_array((shape, values)).map(Tensor::upcast).map_err(failed);
     }
-    bias
-}
-
-fn zeros<T>(shape: &[usize]) -> ort::Result<Tensor<T>>
-where
-    T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Default + Clone,
-{
-    let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.to_vec())?;
-    tensor.try_extract_tensor_mut::<T>()?.1.fill(T::default());
+    let mut tensor = KvMemory::Host.tensor(element.declared(), &shape)?;
+    let bits: Vec<u8> = values.into_iter().flat_map(|value| half_bits(element, value).to_ne_bytes()).collect();
+    write_raw(&mut tensor, &bits)?;
     Ok(tensor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_sees_its_own_prompt_and_nothing_else() {
-        // Two tokens in the trunk; prompt A adds one token, prompt B shares only the first of the trunk and adds two.
-        let segments = vec![Segment { len: 1, before: Path::leading(2) }, Segment { len: 2, before: Path::leading(1) }];
-        let pass = Pass { past: 2, ids: vec![7, 8, 9], positions: vec![2, 1, 2], segments, wanted: vec![0, 2] };
-        let seen: Vec<bool> = visibility(&pass).iter().map(|&bias| bias == 0.0).collect();
-        assert_eq!(seen[..5], [true, true, true, false, false]);
-        assert_eq!(seen[5..10], [true, false, false, true, false]);
-        assert_eq!(seen[10..], [true, false, false, true, true]);
-    }
 }

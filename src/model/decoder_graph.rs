@@ -1,8 +1,11 @@
 //! What the inputs and outputs of a decoder's graph say of it.
 
+use super::element::Element;
+use super::kv_buffer::KvBuffer;
 use super::kv_cache::KvShape;
 use super::session::Session;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use ort::session::IoBinding;
 
 /// Names and sizes of a decoder graph.
 #[derive(Debug, Clone)]
@@ -14,7 +17,8 @@ pub(super) struct DecoderGraph {
     /// Dimensions of `logits_index`: [B] or [B, W]; none if the graph returns the logits of every position.
     pub(super) index_rank: Option<usize>,
     pub(super) takes_position_ids: bool,
-    pub(super) takes_attention_bias: bool,
+    /// Type of `attention_bias`; none if the graph has no such input.
+    pub(super) bias: Option<Element>,
 }
 
 impl DecoderGraph {
@@ -34,21 +38,32 @@ impl DecoderGraph {
             let shape = session.input_shape(past)?;
             let [_, heads, _, dim] = shape[..] else { bail!("`{past}` is not a tensor of four dimensions") };
             let heads = fixed("number of KV heads", heads)?;
-            let layer = KvShape { tensors: caches.len(), heads, dim: fixed("head dimension", dim)? };
-            ensure!(kv.is_none_or(|kv| kv == layer), "the KV caches of its layers differ in shape");
+            let (dim, element) = (fixed("head dimension", dim)?, session.input_element(past)?);
+            let layer = KvShape { tensors: caches.len(), heads, dim, element };
+            ensure!(kv.is_none_or(|kv| kv == layer), "the KV caches of its layers differ in shape or type");
             kv = Some(layer);
         }
         let logits = session.output_shape("logits")?;
         let vocabulary = fixed("vocabulary", logits.last().copied().unwrap_or(-1))?;
         let index_rank = if has("logits_index") { Some(session.input_shape("logits_index")?.len()) } else { None };
+        let bias = if has("attention_bias") { Some(session.input_element("attention_bias")?) } else { None };
         Ok(Self {
             caches,
             kv: kv.context("its graph has no `past_key_values` inputs")?,
             vocabulary,
             index_rank,
             takes_position_ids: has("position_ids"),
-            takes_attention_bias: has("attention_bias"),
+            bias,
         })
+    }
+
+    /// Binds every layer's past and present to one tensor.
+    pub(super) fn bind_cache(&self, binding: &mut IoBinding, kv: &mut KvBuffer) -> Result<()> {
+        for ((past, present), tensor) in self.caches.iter().zip(kv.tensors_mut()) {
+            binding.bind_input(past, tensor).map_err(|error| anyhow!("cannot bind `{past}`: {error}"))?;
+            binding.bind_output(present, tensor).map_err(|error| anyhow!("cannot bind `{present}`: {error}"))?;
+        }
+        Ok(())
     }
 }
 

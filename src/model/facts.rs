@@ -1,6 +1,7 @@
 //! What the registry says of one model, and the checks that an entry must pass.
 
 use super::artifact::Artifact;
+use super::provider::Provider;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,9 @@ pub struct Model {
     /// Key of the model whose files a variant reads; set by [`super::variant`], never by the registry file.
     #[serde(skip)]
     pub files_of: Option<String>,
+    /// Who computes it, as far as that decides which files are read; set by [`super::registry::Registry::on`].
+    #[serde(skip)]
+    pub provider: Provider,
 }
 
 /// What a node does in the network.
@@ -268,6 +272,41 @@ impl Model {
     #[must_use]
     pub fn files_key(&self) -> &str {
         self.files_of.as_deref().unwrap_or(&self.key)
+    }
+
+    fn cuda_precision(&self) -> Option<&'static str> {
+        self.export.as_ref().and_then(|export| export.cuda_precision).map(CudaPrecision::name)
+    }
+
+    /// What a decoder computes in: f32 on the CPU, whatever its weights are kept in.
+    #[must_use]
+    pub fn arithmetic(&self) -> &str {
+        match self.provider {
+            Provider::Cuda => self.cuda_precision().unwrap_or("f32"),
+            Provider::Cpu | Provider::OpenVino => "f32",
+        }
+    }
+
+    /// Name of the directory its files lie in. A decoder for CUDA is another export: its attention has no f32 there.
+    pub fn directory_name(&self) -> Result<String> {
+        if self.architecture != Architecture::Decoder || self.provider != Provider::Cuda {
+            return Ok(self.files_key().to_owned());
+        }
+        let half = self.cuda_precision().ok_or_else(|| {
+            anyhow!(
+                "model `{}` has no form for the provider `cuda`: its registry entry names no `export.cuda_precision`\nhint: \
+                 `--provider cpu`",
+                self.key
+            )
+        })?;
+        Ok(format!("{}-{half}", self.files_key()))
+    }
+
+    /// The command that exports its files.
+    #[must_use]
+    pub fn recipe(&self) -> String {
+        let provider = if self.provider == Provider::Cuda { " --provider cuda" } else { "" };
+        format!("just models {}{provider}", self.pool)
     }
 
     /// Facts of a decoder.

@@ -1,6 +1,7 @@
 //! What is exported under `models/<key>/`: the manifest that `export/` writes once the parity gate has passed, and the
 //! checks of files against it.
 
+use super::provider::Provider;
 use super::registry::{Artifact, Model, Registry};
 use crate::digest::{hex, sha256_fields, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
@@ -98,12 +99,21 @@ pub struct Exported {
 impl Exported {
     /// Finds an exported model. Sizes are checked here, hashes by [`Exported::verify`] (they take seconds).
     pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
-        let directory = registry.model_directory(model);
+        let directory = registry.model_directory(model)?;
         let path = directory.join("manifest.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("model `{}` is not exported: `{}` does not exist\n{HINT}", model.key, path.display())
+                let (key, path) = (&model.key, path.display());
+                match model.provider {
+                    Provider::Cuda => bail!(
+                        "model `{key}` is not exported for the provider `cuda`: `{path}` does not exist\nhint: `{}` exports it",
+                        model.recipe()
+                    ),
+                    Provider::Cpu | Provider::OpenVino => {
+                        bail!("model `{key}` is not exported: `{path}` does not exist\n{HINT}")
+                    }
+                }
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         };
@@ -183,8 +193,9 @@ impl Exported {
 /// State of a model, for `poq models list`.
 #[must_use]
 pub fn presence(registry: &Registry, model: &Model) -> Presence {
-    if !registry.model_directory(model).join("manifest.json").exists() {
-        return Presence::Missing;
+    match registry.model_directory(model) {
+        Ok(directory) if !directory.join("manifest.json").exists() => return Presence::Missing,
+        _ => {}
     }
     match Exported::open(registry, model) {
         Ok(_) => Presence::Ready,
@@ -195,6 +206,7 @@ pub fn presence(registry: &Registry, model: &Model) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::registry::Role;
     use std::path::Path;
 
     const COMMIT: &str = "96df5e686bee6baa90b8bee7c28b81fa3fa6223d";
@@ -229,5 +241,26 @@ mod tests {
             let Presence::Broken(problem) = state(directory.path(), &other) else { panic!("taken for the registry's") };
             assert!(problem.contains("another `w` than the registry names"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_decoder_on_cuda_is_another_export() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+        let registry = Registry::open(&fixtures).expect("registry").on(Provider::Cuda);
+        let get = |registry: &Registry, key| registry.get(key, Role::Inference).expect("known").clone();
+        let model = get(&registry, "tiny_decoder");
+        let half = Exported::open(&registry, &model).expect("its twin in f16");
+        assert!(half.directory.ends_with("tiny_decoder-f16") && model.arithmetic() == "f16");
+        let error = Exported::open(&registry, &get(&registry, "tiny_decoder_b")).expect_err("no such form").to_string();
+        assert!(error.contains("`tiny_decoder_b`") && error.contains("export.cuda_precision"), "{error}");
+        // An evaluator has one directory.
+        let evaluator = registry.get("tiny_bi", Role::Evaluator).expect("known");
+        assert!(Exported::open(&registry, evaluator).expect("exported").directory.ends_with("tiny_bi"));
+
+        let elsewhere = tempfile::tempdir().expect("temporary directory");
+        let registry = Registry { directory: elsewhere.path().to_path_buf(), ..registry };
+        let error = Exported::open(&registry, &model).expect_err("nothing there").to_string();
+        assert!(error.contains("tiny_decoder-f16") && error.contains("just models tiny --provider cuda"), "{error}");
+        assert_eq!(presence(&registry, &model), Presence::Missing);
     }
 }

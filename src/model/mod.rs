@@ -5,17 +5,28 @@
 pub mod artifact;
 mod buffers;
 pub mod chat;
+mod cuda;
 pub mod decoder;
 mod decoder_graph;
 pub mod decoder_text;
+pub mod device;
+pub mod element;
 pub mod encoder;
 pub mod facts;
 pub mod footprint;
+pub mod kv_buffer;
 pub mod kv_cache;
+mod kv_memory;
 pub mod manifest;
+pub mod out_of_memory;
+mod placement;
+#[cfg(test)]
+pub(crate) mod pretended;
 pub mod provider;
 pub mod registry;
 pub mod runtime;
 pub mod session;
+pub mod slots;
 pub mod tokenizer;
 pub mod variant;
+mod visibility;

@@ -27,6 +27,8 @@ pub enum Precision {
     F32,
     /// The same graph; products in bfloat16.
     Bf16,
+    /// IEEE half precision throughout, from a graph of its own, on a GPU.
+    F16,
     /// 8-bit weights and activations. On the CPU provider the activations have one scale per batch, so that a row's score
     /// depends a little on its batch-mates; on OpenVINO they have one per 64 values of a row.
     Int8,
@@ -68,6 +70,7 @@ impl Provider {
     pub fn graph_file(self, precision: Precision) -> &'static str {
         match (self, precision) {
             (_, Precision::F32 | Precision::Bf16) => "model.onnx",
+            (_, Precision::F16) => "model.f16.onnx",
             // ONNX Runtime wants the quantised operators written out; OpenVINO makes its own from 8-bit weights.
             (Self::Cpu | Self::Cuda, Precision::Int8) => "model.int8.onnx",
             (Self::OpenVino, Precision::Int8) => "model.w8.onnx",
@@ -93,9 +96,15 @@ impl Provider {
             (Self::OpenVino, Precision::Bf16) if !has_bf16() => {
                 bail!("precision `bf16`: this processor has no bf16 instructions, and would compute in f32")
             }
-            (_, Precision::F32) | (Self::OpenVino, Precision::Bf16) | (Self::Cpu | Self::OpenVino, Precision::Int8) => {
-                Ok(())
-            }
+            (_, Precision::F32)
+            | (Self::OpenVino, Precision::Bf16)
+            | (Self::Cuda, Precision::F16)
+            | (Self::Cpu | Self::OpenVino, Precision::Int8) => Ok(()),
+            // A CPU would compute it in f32 and round, which is neither fast nor what a GPU returns.
+            (_, Precision::F16) => bail!(
+                "precision `f16` needs the provider `cuda`, not `{}`\nhint: `--provider cuda`, or another `--precision`",
+                self.name()
+            ),
             (_, Precision::Bf16) => bail!(
                 "precision `bf16` needs the provider `openvino`, not `{}`\nhint: `--provider openvino`",
                 self.name()
@@ -117,6 +126,7 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         }
     }
@@ -140,6 +150,12 @@ mod tests {
         assert_eq!(Provider::OpenVino.check(Precision::Bf16).is_ok(), has_bf16());
         let error = Provider::Cpu.check(Precision::Bf16).expect_err("refused").to_string();
         assert!(error.contains("bf16") && error.contains("openvino"), "{error}");
+        for provider in [Provider::Cpu, Provider::OpenVino] {
+            let error = provider.check(Precision::F16).expect_err("refused").to_string();
+            assert!(error.contains("`cuda`") && error.contains(provider.name()), "{error}");
+        }
+        assert!(Provider::Cuda.check(Precision::F16).is_ok());
+        assert_eq!(Provider::Cuda.graph_file(Precision::F16), "model.f16.onnx");
         assert!(Provider::Cuda.check(Precision::Int8).is_err() && Provider::Cuda.check(Precision::Bf16).is_err());
     }
 }

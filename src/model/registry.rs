@@ -7,6 +7,7 @@ pub use super::facts::{
     Against, Architecture, CudaPrecision, DecoderFacts, ExportFacts, Head, Model, PairOrder, Pooling, Role,
     ScoringFacts,
 };
+use super::provider::Provider;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -102,10 +103,16 @@ impl Registry {
         Ok(model)
     }
 
-    /// Directory where a model's files lie.
+    /// The same models as a provider computes them.
     #[must_use]
-    pub fn model_directory(&self, model: &Model) -> PathBuf {
-        self.directory.join(model.files_key())
+    pub fn on(mut self, provider: Provider) -> Self {
+        self.models.iter_mut().for_each(|model| model.provider = provider);
+        self
+    }
+
+    /// Directory where a model's files lie.
+    pub fn model_directory(&self, model: &Model) -> Result<PathBuf> {
+        Ok(self.directory.join(model.directory_name()?))
     }
 }
 

@@ -2,13 +2,18 @@
 //! conversion of its errors stands here.
 
 use super::buffers::InputBuffers;
+use super::cuda::Cuda;
+use super::element::Element;
+use super::kv_memory::{Device, KvMemory};
 use super::manifest::HINT;
+use super::out_of_memory;
+use super::placement;
 use super::provider::{Precision, Provider};
 use super::runtime;
 use anyhow::{Context, Result, anyhow};
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::{IoBinding, Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
+use ort::session::{IoBinding, RunOptions, Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::{DynValue, Tensor};
 use std::borrow::Cow;
 use std::path::Path;
@@ -40,6 +45,7 @@ pub struct Session {
     /// Where batches are put that the graph does not read from the host's memory. Before the session, for they go before it.
     buffers: Option<InputBuffers>,
     inner: OrtSession,
+    provider: Provider,
     inputs: Vec<String>,
     outputs: Vec<String>,
 }
@@ -59,22 +65,27 @@ impl Session {
                 .and_then(|builder| builder.with_memory_pattern(options.arena))?;
             let builder = match options.provider {
                 // A graph that OpenVINO takes only in part would be finished by the CPU provider without a word. CUDA leaves
-                // arithmetic on shapes to the CPU by design: without it hardly a graph would load.
+                // arithmetic on shapes to the CPU by design: what else it leaves is looked up below.
                 Provider::OpenVino => builder.with_config_entry("session.disable_cpu_ep_fallback", "1")?,
-                Provider::Cpu | Provider::Cuda => builder,
+                Provider::Cuda => builder.with_config_entry(placement::RECORD, "1")?,
+                Provider::Cpu => builder,
             };
             let mut builder = builder.with_execution_providers([provider(options)])?;
             builder.commit_from_file(path)
         };
-        let inner =
-            build().map_err(|error| anyhow!("{error}")).with_context(|| failed_to_load(path, options.provider))?;
+        let inner = build()
+            .map_err(|error| out_of_memory::error("ONNX Runtime", &error))
+            .with_context(|| failed_to_load(path, options.provider))?;
+        if options.provider == Provider::Cuda {
+            placement::check(&inner).with_context(|| format!("`{}`", path.display()))?;
+        }
         let inputs = inner.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         let buffers = match options.provider {
             Provider::Cpu | Provider::OpenVino => None,
             Provider::Cuda => Some(device_buffers(&inner).with_context(|| failed_to_load(path, options.provider))?),
         };
-        Ok(Self { buffers, inner, inputs, outputs })
+        Ok(Self { buffers, inner, provider: options.provider, inputs, outputs })
     }
 
     /// Names of the graph's inputs.
@@ -99,6 +110,28 @@ impl Session {
             .ok_or_else(|| anyhow!("the graph has no input tensor `{name}`"))
     }
 
+    /// Floating-point type of an input.
+    pub(super) fn input_element(&self, name: &str) -> Result<Element> {
+        let declared = self.inner.inputs().iter().find(|input| input.name() == name);
+        let declared = declared.and_then(|input| input.dtype().tensor_type());
+        let declared = declared.ok_or_else(|| anyhow!("the graph has no input tensor `{name}`"))?;
+        Element::of(declared).with_context(|| format!("the input `{name}`"))
+    }
+
+    /// The memory that the graph computes in.
+    pub(super) fn memory(&self) -> Result<KvMemory> {
+        if self.provider != Provider::Cuda {
+            return Ok(KvMemory::Host);
+        }
+        let pinned = (AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput);
+        let device = Device::new(
+            Cuda::get()?,
+            gpu_allocator(&self.inner, AllocationDevice::CUDA, MemoryType::Default)?,
+            gpu_allocator(&self.inner, pinned.0, pinned.1)?,
+        );
+        Ok(KvMemory::Device(device))
+    }
+
     /// Dimensions of an output as the graph declares them; -1 where they are free.
     pub(super) fn output_shape(&self, name: &str) -> Result<Vec<i64>> {
         self.inner
@@ -118,7 +151,7 @@ impl Session {
         output: &str,
         read: impl FnOnce(&DynValue) -> Result<R>,
     ) -> Result<R> {
-        let failed = |error: ort::Error| anyhow!("inference failed: {error}");
+        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
         let Some(buffers) = &mut self.buffers else {
             let tensor = |(name, data)| Ok((Cow::Borrowed(name), tensor_i64(&shape, data)?.into()));
             let inputs: Inputs<'_> = inputs.into_iter().map(tensor).collect::<Result<_>>()?;
@@ -157,16 +190,34 @@ impl Session {
 
     /// Runs the graph on bound tensors and returns one output.
     pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
-        let mut outputs = self.inner.run_binding(binding).map_err(|error| anyhow!("inference failed: {error}"))?;
+        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let mut outputs = self.inner.run_binding(binding).map_err(failed)?;
+        outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
+    }
+
+    /// The same; afterwards a GPU gets back what earlier tensors took and nobody uses.
+    pub(super) fn run_bound_and_shrink(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
+        if self.provider != Provider::Cuda {
+            return self.run_bound(binding, output);
+        }
+        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let mut options = RunOptions::new().map_err(failed)?;
+        options.set("memory.enable_memory_arena_shrinkage", "gpu:0").map_err(failed)?;
+        let mut outputs = self.inner.run_binding_with_options(binding, &options).map_err(failed)?;
         outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
     }
 }
 
 /// Buffers in the memory of the GPU that the session runs on.
 fn device_buffers(session: &OrtSession) -> Result<InputBuffers> {
-    let memory = MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Device, MemoryType::Default);
+    gpu_allocator(session, AllocationDevice::CUDA, MemoryType::Default).map(InputBuffers::new)
+}
+
+/// An allocator of the GPU that the session runs on, or of host memory that it copies to.
+fn gpu_allocator(session: &OrtSession, device: AllocationDevice<'_>, kind: MemoryType) -> Result<Allocator> {
+    let memory = MemoryInfo::new(device, 0, AllocatorType::Device, kind);
     let allocator = memory.and_then(|memory| Allocator::new(session, memory));
-    allocator.map(InputBuffers::new).map_err(|error| anyhow!("no memory on the GPU: {error}"))
+    allocator.map_err(|error| out_of_memory::error("no memory on the GPU", &error))
 }
 
 /// Values of a row that share one scale where OpenVINO quantises activations. On MiniLM 64 was as fast as 128 and strayed
@@ -178,7 +229,13 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     match options.provider {
         Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(options.arena).build(),
         // By default it computes f32 products in TF32 on every GPU that has it: ten bits of mantissa.
-        Provider::Cuda => ort::ep::CUDA::default().with_tf32(false).build(),
+        // By default its fused norms sum squares in the half type, which the exported graphs are not meant for.
+        // Its arena grows by what is asked for: by powers of two, a cache would take up to twice its size.
+        Provider::Cuda => ort::ep::CUDA::default()
+            .with_tf32(false)
+            .with_skip_layer_norm_strict_mode(true)
+            .with_arena_extend_strategy(ort::ep::ArenaExtendStrategy::SameAsRequested)
+            .build(),
         Provider::OpenVino => {
             let precision = if options.precision == Precision::Bf16 { "bf16" } else { "f32" };
             // Pinned threads of several sessions would all sit on the same cores.

@@ -9,6 +9,7 @@ pub mod machine;
 
 use crate::executor::{Interrupted, Quit, milliseconds};
 use crate::generate::{Batching, Generator, Request};
+use crate::model::device;
 use crate::score::{Evaluator, Pair};
 use crate::store::rows::{GenerationRow, ProfileRow};
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ pub const EVALUATOR: &str = "evaluator";
 /// Longest latency per sample that percentiles tell apart: an hour, in microseconds. The mean has no such limit.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Where inference nodes run.
+/// Where a node runs unless it says otherwise.
 pub const DEVICE: &str = "cpu";
 
 /// Latencies per sample of one node.
@@ -35,12 +36,16 @@ pub struct Measurement {
     samples: usize,
     /// Latencies of all samples, added up.
     latency: Duration,
+    /// Rows and time of each timed call; empty where samples ran side by side and do not stand for themselves.
+    calls: Vec<(usize, Duration)>,
     /// Wall time: less than the latencies where samples ran side by side.
     elapsed: Duration,
     tokens: usize,
     /// Latency per sample in microseconds, one entry per sample.
     histogram: Histogram<u64>,
     peak_memory_mb: Option<f64>,
+    /// Most bytes of the GPU that were taken after a call.
+    peak_device_bytes: Option<usize>,
 }
 
 impl Measurement {
@@ -52,10 +57,12 @@ impl Measurement {
             batch_size,
             samples: 0,
             latency: Duration::ZERO,
+            calls: Vec::new(),
             elapsed: Duration::ZERO,
             tokens: 0,
             histogram,
             peak_memory_mb: None,
+            peak_device_bytes: None,
         })
     }
 
@@ -63,9 +70,15 @@ impl Measurement {
     fn record(&mut self, rows: usize, elapsed: Duration, tokens: usize) {
         self.samples += rows;
         self.latency += elapsed;
+        self.calls.push((rows, elapsed));
         self.elapsed += elapsed;
         self.tokens += tokens;
         self.note(elapsed.as_nanos() / (rows.max(1) as u128 * 1000), rows);
+    }
+
+    /// Takes note of how many bytes of the GPU are taken. What a call takes, ONNX Runtime's arena keeps until after it.
+    fn note_device(&mut self, taken: Option<usize>) {
+        self.peak_device_bytes = self.peak_device_bytes.max(taken);
     }
 
     /// Adds a sample that ran side by side with others.
@@ -85,6 +98,16 @@ impl Measurement {
         Ok(Self::new(1)?.row(node_type, node))
     }
 
+    /// Standard error of the mean latency per sample, in ms: calls are the independent observations, weighted by their rows. Null
+    /// for fewer than two.
+    fn standard_error_ms(&self) -> Option<f64> {
+        let (calls, samples) = (self.calls.len() as f64, self.samples as f64);
+        let mean = milliseconds(self.latency) / samples;
+        let squares: f64 =
+            self.calls.iter().map(|(rows, time)| (milliseconds(*time) - mean * *rows as f64).powi(2)).sum();
+        (calls >= 2.0).then(|| (squares * calls / (calls - 1.0)).sqrt() / samples)
+    }
+
     /// The table row; the cost norm is filled in once the whole pool is known.
     #[must_use]
     pub fn row(&self, node_type: &str, node: &str) -> ProfileRow {
@@ -100,9 +123,11 @@ impl Measurement {
             latency_ms_p50: percentile(0.50),
             latency_ms_p95: percentile(0.95),
             latency_ms_p99: percentile(0.99),
+            latency_ms_stderr: self.standard_error_ms(),
             throughput: Some(self.samples as f64 / seconds),
             tokens_per_s: Some(self.tokens as f64 / seconds),
             peak_memory_mb: self.peak_memory_mb,
+            peak_device_memory_mb: self.peak_device_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)),
             cost_norm: 0.0,
             source: "measured".to_owned(),
         }
@@ -119,10 +144,12 @@ pub fn measure_generator(
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(1)?;
+    generator.provider().name().clone_into(&mut measurement.device);
     for (i, request) in requests.iter().cycle().take(warmup).chain(requests).enumerate() {
         let started = Instant::now();
         let (_, rows) = generator.answer_all(std::slice::from_ref(request), batching, quit)?;
         let elapsed = started.elapsed();
+        measurement.note_device(device::bytes_taken(generator.provider())?);
         if i >= warmup {
             measurement.record(1, elapsed, rows.iter().map(output_tokens).sum());
         }
@@ -141,10 +168,12 @@ pub fn measure_generator_batched(
     quit: &Quit,
 ) -> Result<Measurement> {
     let mut measurement = Measurement::new(batching.slots)?;
+    generator.provider().name().clone_into(&mut measurement.device);
     generator.answer_all(&requests[..warmup.min(requests.len())], batching, quit)?;
     let started = Instant::now();
     let (_, rows) = generator.answer_all(requests, batching, quit)?;
     measurement.elapsed = started.elapsed();
+    measurement.note_device(device::bytes_taken(generator.provider())?);
     for row in &rows {
         let latency = row.latency_ms.context("an answer without a latency; this is a bug")?;
         measurement.record_one_of_many(Duration::from_secs_f64(latency / 1e3), output_tokens(row));
@@ -180,6 +209,7 @@ pub fn measure_evaluator(
             return Err(Interrupted.into());
         }
         if i >= warmup {
+            measurement.note_device(device::bytes_taken(evaluator.provider())?);
             measurement.record(batch.len(), elapsed, totals.tokens);
         }
     }
@@ -190,6 +220,16 @@ pub fn measure_evaluator(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_call_and_samples_side_by_side_have_no_standard_error() {
+        let mut measurement = Measurement::new(8).expect("histogram");
+        measurement.record(8, Duration::from_millis(80), 10);
+        assert_eq!(measurement.row(EVALUATOR, "node").latency_ms_stderr, None);
+        let mut measurement = Measurement::new(8).expect("histogram");
+        (1..9).for_each(|ms| measurement.record_one_of_many(Duration::from_millis(ms), 10));
+        assert_eq!(measurement.row(INFERENCE, "node").latency_ms_stderr, None);
+    }
 
     #[test]
     fn means_and_percentiles_are_those_of_the_recorded_latencies() {
@@ -204,6 +244,8 @@ mod tests {
         assert!(close(row.latency_ms_p50, 50.0), "{row:?}");
         assert!(close(row.latency_ms_p95, 95.0), "{row:?}");
         assert!(close(row.latency_ms_p99, 99.0), "{row:?}");
+        // A hundred calls of two rows: the standard deviation of 1 to 100 ms over the root of a hundred.
+        assert!(close(row.latency_ms_stderr, 29.011_491_975_882_016 / 10.0), "{row:?}");
         assert!(close(row.throughput, 1000.0 / 50.5) && close(row.tokens_per_s, 1000.0 / 10.1), "{row:?}");
     }
 }

@@ -1,10 +1,11 @@
 //! The last stage: what the tables of a run mean. Reads rows, never a model and never a file; every function is pure.
 //!
 //! `metrics` is the wide join, `build` computes a [`Report`] (what `--format json` prints), and `to_markdown`, `to_text` and
-//! `html::page` render it; `coefficients_to_text` renders what `simulate::infer` found. Called by the `report`, `run` and
-//! `simulate` commands.
+//! `html::page` render it; `coefficients_to_text` renders what `simulate::infer` found. [`compare`] says how runs differ. Called by
+//! the `report`, `run` and `simulate` commands.
 
 mod audit;
+pub mod compare;
 mod comparison;
 mod correlations;
 mod counts;
@@ -34,7 +35,7 @@ pub use judge::{CheckSummary, JudgeReport, JudgedModel, JudgedTask, Verbosity};
 pub use metrics::{COLUMNS as METRICS_COLUMNS, metrics};
 pub use missing::{Missing, Section};
 pub use quality::{EvaluatorMean, ModelQuality, TaskQuality};
-pub use render::{coefficients_to_text, to_markdown, to_text};
+pub use render::{coefficients_to_text, comparison_to_markdown, to_markdown, to_text};
 pub use sections::{Identity, REPORT_VERSION, Report};
 pub use warnings::Warning;
 
@@ -80,9 +81,14 @@ impl<'a> Inputs<'a> {
     /// The profile row that the report quotes for a node: Section 4.3 measures inference at batch size one, so the
     /// smallest batch size wins.
     fn profile_of(&self, node_type: &str, node: &str) -> Option<&ProfileRow> {
-        let of_node = |row: &&ProfileRow| row.node_type == node_type && row.node == node;
-        self.profile.iter().filter(of_node).min_by_key(|row| row.batch_size)
+        profile_of(self.profile, node_type, node)
     }
+}
+
+/// The same of a table by itself.
+fn profile_of<'p>(profile: &'p [ProfileRow], node_type: &str, node: &str) -> Option<&'p ProfileRow> {
+    let of_node = |row: &&ProfileRow| row.node_type == node_type && row.node == node;
+    profile.iter().filter(of_node).min_by_key(|row| row.batch_size)
 }
 
 /// Computes the report of a run, however far the run has come; `joined` is [`Inputs::join`].

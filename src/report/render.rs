@@ -1,6 +1,7 @@
 //! The report as Markdown (`report.md`) and as plain text for a terminal, at most 100 columns wide. Both walk the same
 //! blocks, so they say the same.
 
+use super::compare::Comparison;
 use super::document::{Align, Block, Table};
 use super::layout::{blocks, coefficients};
 use super::sections::Report;
@@ -14,6 +15,16 @@ const WIDTH: usize = 100;
 #[must_use]
 pub fn to_markdown(report: &Report) -> String {
     join(blocks(report).iter().map(markdown))
+}
+
+/// A comparison of runs as GitHub-flavoured Markdown whose tables are aligned for readers of the source, too.
+#[must_use]
+pub fn comparison_to_markdown(comparison: &Comparison) -> String {
+    let aligned = |block: &Block| match block {
+        Block::Table(table) => markdown_table(table, true),
+        other => markdown(other),
+    };
+    join(comparison.blocks().iter().map(aligned))
 }
 
 /// The report as aligned plain text, 100 columns wide, without colour.
@@ -43,20 +54,39 @@ fn markdown(block: &Block) -> String {
             lines.collect::<Vec<_>>().join("\n")
         }
         Block::List(points) => points.iter().map(|point| format!("- {point}")).collect::<Vec<_>>().join("\n"),
-        Block::Table(table) => markdown_table(table),
+        Block::Table(table) => markdown_table(table, false),
     }
 }
 
-fn markdown_table(table: &Table) -> String {
-    let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |", cells.collect::<Vec<_>>().join(" | "));
-    let escape = |cell: &String| cell.replace('|', "\\|").replace('\n', " ");
-    let rule = |align: &Align| if *align == Align::Right { "--:" } else { "---" }.to_owned();
+/// `aligned` fills cells up with spaces, so that columns stand below each other in the source, too.
+fn markdown_table(table: &Table, aligned: bool) -> String {
+    let column = |(place, (heading, align)): (usize, &(String, Align))| {
+        let cells = table.rows.iter().map(|row| &row[place]).chain([heading]);
+        let widest = cells.map(|cell| escape(cell).chars().count()).max().unwrap_or(0);
+        (if aligned { widest.max(3) } else { 0 }, *align)
+    };
+    let columns: Vec<(usize, Align)> = table.columns.iter().enumerate().map(column).collect();
+    let line = |cells: &mut dyn Iterator<Item = &String>| {
+        let cell = |(cell, (width, align)): (&String, &(usize, Align))| match align {
+            Align::Left => format!("{:<width$}", escape(cell)),
+            Align::Right => format!("{:>width$}", escape(cell)),
+        };
+        format!("| {} |", cells.zip(&columns).map(cell).collect::<Vec<_>>().join(" | "))
+    };
+    let rule = |(width, align): &(usize, Align)| {
+        let dashes = "-".repeat((*width).max(3) - 1);
+        dashes + if *align == Align::Right { ":" } else { "-" }
+    };
     let mut lines = vec![
-        line(&mut table.columns.iter().map(|(heading, _)| escape(heading))),
-        line(&mut table.columns.iter().map(|(_, align)| rule(align))),
+        line(&mut table.columns.iter().map(|(heading, _)| heading)),
+        format!("| {} |", columns.iter().map(rule).collect::<Vec<_>>().join(" | ")),
     ];
-    lines.extend(table.rows.iter().map(|row| line(&mut row.iter().map(escape))));
+    lines.extend(table.rows.iter().map(|row| line(&mut row.iter())));
     lines.join("\n")
+}
+
+fn escape(cell: &str) -> String {
+    cell.replace('|', "\\|").replace('\n', " ")
 }
 
 fn text(block: &Block) -> String {
@@ -149,7 +179,8 @@ mod tests {
     fn markdown_cells_cannot_break_their_table() {
         let mut table = Table::new(1, ["a", "b"]);
         table.row(["x|y\nz".into(), "1".into()]);
-        assert_eq!(markdown_table(&table), "| a | b |\n| --- | --: |\n| x\\|y z | 1 |");
+        assert_eq!(markdown_table(&table, false), "| a | b |\n| --- | --: |\n| x\\|y z | 1 |");
+        assert_eq!(markdown_table(&table, true), "| a      |   b |\n| ------ | --: |\n| x\\|y z |   1 |");
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub struct Execution {
 /// A loaded evaluator.
 pub struct Evaluator {
     identity: Identity,
+    provider: Provider,
     limits: Limits,
     network: Network,
 }
@@ -55,7 +56,7 @@ impl Evaluator {
         let tokenizer = Box::new(Tokenizer::open(&exported.file("tokenizer.json"), Some(model.max_length))?);
         let options = SessionOptions { threads, arena: false, provider, precision };
         let graphs = (0..workers.max(1)).map(|_| Graph::open(registry, model, options)).collect::<Result<_>>()?;
-        Ok(Self { identity, limits: limits(model, execution)?, network: Network::Real { tokenizer, graphs } })
+        Ok(Self { identity, provider, limits: limits(model, execution)?, network: Network::Real { tokenizer, graphs } })
     }
 
     /// The stand-in for an evaluator; needs no exported files.
@@ -66,13 +67,20 @@ impl Evaluator {
             Rule::Head(_) => model.scoring_facts()?.labels.len().max(1),
         };
         let graphs = (0..execution.workers.max(1)).map(|_| FakeGraph { width }).collect();
-        Ok(Self { identity, limits: limits(model, execution)?, network: Network::Fake { graphs } })
+        let provider = execution.provider;
+        Ok(Self { identity, provider, limits: limits(model, execution)?, network: Network::Fake { graphs } })
     }
 
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Who computes.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Reads every job's text and hands batches of what the graph returned to `write`, in order of completion.

@@ -14,7 +14,8 @@ pub use signals::{Cascade, Reference, Signals, Verdict, Weights};
 pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};
 
 use crate::model::chat::Clock;
-use anyhow::{Context, Result, ensure};
+use crate::model::provider::Provider;
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,6 +97,8 @@ pub struct DataSet {
 pub struct Generation {
     /// Node keys of the F nodes.
     pub models: Vec<String>,
+    /// Who computes: `cpu`, or `cuda` in the half precision that the registry names for each model.
+    pub provider: Provider,
     /// Limit on new tokens.
     pub max_new_tokens: usize,
     /// 0 means greedy.
@@ -116,8 +119,9 @@ pub struct Generation {
     pub batch_size: usize,
     /// Prompt tokens read in one pass.
     pub batch_tokens: usize,
-    /// Budget of the KV cache in MiB: the rows being decoded and the prompts being read.
-    pub kv_cache_mb: usize,
+    /// Budget of the KV cache in MiB: the rows being decoded and the prompts being read. When absent: 2048 on the CPU; on a
+    /// GPU what is free there once the model is loaded, less what computing takes.
+    pub kv_cache_mb: Option<usize>,
     /// Whether beginnings that prompts have in common are read once.
     pub share_prefixes: bool,
     /// The day that a chat template is told when it asks for today's date; never the real one, for prompts must not change
@@ -133,6 +137,7 @@ impl Default for Generation {
     fn default() -> Self {
         Self {
             models: Vec::new(),
+            provider: Provider::Cpu,
             max_new_tokens: 128,
             temperature: 0.7,
             top_p: 0.9,
@@ -143,7 +148,7 @@ impl Default for Generation {
             seed: 42,
             batch_size: 32,
             batch_tokens: 512,
-            kv_cache_mb: 2048,
+            kv_cache_mb: None,
             share_prefixes: true,
             date: None,
             qa_prompt: "Answer the question with a short phrase taken from the passage.\n\n\
@@ -225,6 +230,17 @@ impl Settings {
         own.unwrap_or(self.max_failed_share)
     }
 
+    /// Whose build of ONNX Runtime the run loads: a process holds one for its life, and that for a GPU computes on the CPU too.
+    pub fn runtime_provider(&self) -> Result<Provider> {
+        match (self.generation.provider, self.scoring.provider) {
+            (Provider::Cuda, Provider::OpenVino) => bail!(
+                "`generation.provider` is `cuda` and `scoring.provider` is `openvino`: no build of ONNX Runtime has both"
+            ),
+            (Provider::Cuda, _) => Ok(Provider::Cuda),
+            (_, scoring) => Ok(scoring),
+        }
+    }
+
     /// Refuses values that no stage could honour, naming the field.
     pub fn check(&self) -> Result<()> {
         check_name("`name`", &self.name)?;
@@ -235,6 +251,7 @@ impl Settings {
         );
         self.generation.check()?;
         self.scoring.check()?;
+        self.runtime_provider()?;
         self.judge.check()?;
         self.profile.check()?;
         self.signals.check(&self.scoring.evaluators)?;
@@ -274,7 +291,11 @@ impl Generation {
             self.min_new_tokens,
             self.max_new_tokens
         );
-        ensure!(self.kv_cache_mb > 0, "`generation.kv_cache_mb` must be at least 1");
+        ensure!(self.kv_cache_mb != Some(0), "`generation.kv_cache_mb` must be at least 1");
+        ensure!(
+            self.provider != Provider::OpenVino,
+            "`generation.provider` must be `cpu` or `cuda`: OpenVINO refuses the attention operator of decoders"
+        );
         Ok(())
     }
 }

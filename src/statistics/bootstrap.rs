@@ -1,9 +1,10 @@
-//! Intervals of correlations by resampling tasks, not rows: the answers of all models to one prompt share its
-//! reference, so rows are not independent and the usual Fisher interval is too narrow. Called by the report and the
-//! quality signals; what is computed on a resample is in [`super::sums`].
+//! Intervals by resampling tasks, not rows: the answers of all models to one prompt share its reference, so rows are not
+//! independent and the usual interval (Fisher's, of a correlation) is too narrow. Called by the report and the quality signals for
+//! correlations, and by [`super::paired`] for differences between two runs; what is computed on a resample is in
+//! [`super::sums`].
 
-use super::quantile;
 use super::sums::{Pearson, Sums};
+use super::{quantile, standard_deviation};
 use crate::digest::sha256_fields;
 use rand_core::Rng;
 use rand_pcg::Pcg64;
@@ -13,7 +14,7 @@ const RESAMPLES: usize = 2000;
 /// Fixed, so that the report of a run is the same every time.
 const SEED: u128 = 42;
 /// Fewer tasks than this are too few to resample.
-const FEWEST_TASKS: usize = 10;
+pub const FEWEST_TASKS: usize = 10;
 /// Tasks beyond this many are put together in as many bundles, and bundles are resampled: with so many of them the interval
 /// is as wide as that of single tasks but for a sixtieth of its width, and a million tasks take no longer than these.
 const MOST_UNITS: usize = 2000;
@@ -29,30 +30,55 @@ pub struct Group<'a, S = Pearson> {
     pub tasks: Vec<S>,
 }
 
-/// 95 % percentile intervals of a statistic.
+/// How far a statistic spreads over the resamples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The 2.5th percentile.
+    pub low: f64,
+    /// The 97.5th percentile.
+    pub high: f64,
+    /// Standard deviation: the standard error of the statistic.
+    pub standard_error: f64,
+}
+
+/// Spreads of a statistic.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Intervals {
+pub struct Spreads {
     /// One per group, in order; null for fewer than ten tasks, and where the statistic is not defined in 95 % of the resamples.
-    pub groups: Vec<Option<(f64, f64)>>,
+    pub groups: Vec<Option<Spread>>,
     /// Of the unweighted mean over the groups; null where a group has fewer than ten tasks, and where the statistic is not
     /// defined in all groups at once in 95 % of the resamples.
+    pub mean: Option<Spread>,
+}
+
+/// 95 % percentile intervals of a statistic: the ends of its spreads, null where they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intervals {
+    /// One per group, in order.
+    pub groups: Vec<Option<(f64, f64)>>,
+    /// Of the unweighted mean over the groups.
     pub mean: Option<(f64, f64)>,
+}
+
+/// The ends of [`spreads`].
+#[must_use]
+pub fn intervals<S: Sums>(groups: &[Group<S>]) -> Intervals {
+    let ends = |spread: Option<Spread>| spread.map(|spread| (spread.low, spread.high));
+    let Spreads { groups, mean } = spreads(groups);
+    Intervals { groups: groups.into_iter().map(ends).collect(), mean: ends(mean) }
 }
 
 /// Resamples the tasks of every group with replacement. What is drawn depends on the group's name and number of tasks alone,
 /// not on the company it is in.
 #[must_use]
-pub fn intervals<S: Sums>(groups: &[Group<S>]) -> Intervals {
+pub fn spreads<S: Sums>(groups: &[Group<S>]) -> Spreads {
     let drawn: Vec<Option<Vec<Option<f64>>>> =
         groups.iter().map(|group| resample(&group.tasks, stream(group.name))).collect();
     let means = drawn.iter().cloned().collect::<Option<Vec<_>>>().filter(|groups| !groups.is_empty()).map(|groups| {
         let mean_of = |i: usize| groups.iter().map(|r| r[i]).sum::<Option<f64>>().map(|sum| sum / groups.len() as f64);
         (0..RESAMPLES).map(mean_of).collect()
     });
-    Intervals {
-        groups: drawn.into_iter().map(|r| r.and_then(percentiles)).collect(),
-        mean: means.and_then(percentiles),
-    }
+    Spreads { groups: drawn.into_iter().map(|r| r.and_then(spread)).collect(), mean: means.and_then(spread) }
 }
 
 /// The random stream of a group.
@@ -80,14 +106,18 @@ fn resample<S: Sums>(tasks: &[S], stream: u128) -> Option<Vec<Option<f64>>> {
     Some((0..RESAMPLES).map(|_| draw()).collect())
 }
 
-fn percentiles(values: Vec<Option<f64>>) -> Option<(f64, f64)> {
+fn spread(values: Vec<Option<f64>>) -> Option<Spread> {
     let drawn = values.len() as f64;
     let mut defined: Vec<f64> = values.into_iter().flatten().collect();
     if (defined.len() as f64) < DEFINED * drawn {
         return None;
     }
     defined.sort_by(f64::total_cmp);
-    quantile(&defined, 0.025).zip(quantile(&defined, 0.975))
+    Some(Spread {
+        low: quantile(&defined, 0.025)?,
+        high: quantile(&defined, 0.975)?,
+        standard_error: standard_deviation(&defined)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Means, quantiles, correlations and averages of correlations (Section 5.1), with the intervals that the paper omits:
-//! [`bootstrap`] resamples tasks. [`kappa`] is the agreement of two raters, [`kendall`] that of two orders, [`regression`] the line through a score. Called by
+//! [`bootstrap`] resamples tasks, [`sums`] are what is computed on a resample. [`kappa`] is the agreement of two raters, [`kendall`] that
+//! of two orders, [`regression`] the line through a score, [`paired`] the difference between two runs on the same tasks,
+//! [`significance`] what chance alone would do. Called by
 //! whoever reports numbers: scoring, simulation, quality signals, benchmarks and the report. Means, covariances, ranks and
 //! Student's t are those of `statrs`.
 //!
@@ -8,7 +10,9 @@
 pub mod bootstrap;
 pub mod kappa;
 pub mod kendall;
+pub mod paired;
 pub mod regression;
+pub mod significance;
 pub mod sums;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +25,7 @@ pub const FEWEST_PAIRS: usize = 3;
 
 /// Degrees of freedom from which on Student's t is expanded around the normal quantile (Abramowitz and Stegun 26.7.5), to
 /// twelve digits; `statrs` loses digits there, and with very many degrees does not come back.
-const MANY_DEGREES: usize = 10_000;
+const MANY_DEGREES: f64 = 10_000.0;
 
 /// The 97.5 % quantile of the normal distribution.
 const NORMAL_975: f64 = 1.959_963_984_540_054;
@@ -169,8 +173,12 @@ pub fn finite(value: Option<f64>) -> Option<f64> {
 /// interval in standard errors. Null for no degrees of freedom.
 #[must_use]
 pub fn student_t_975(degrees: usize) -> Option<f64> {
-    let n = degrees as f64;
-    if degrees < MANY_DEGREES {
+    student_t_975_of(degrees as f64)
+}
+
+/// The same for degrees that need not be whole, as Welch's are not.
+fn student_t_975_of(n: f64) -> Option<f64> {
+    if n < MANY_DEGREES {
         return StudentsT::new(0.0, 1.0, n).ok().map(|t| t.inverse_cdf(0.975));
     }
     let z = NORMAL_975;

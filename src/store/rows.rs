@@ -3,9 +3,11 @@
 //!
 //! An `Option` is a nullable column. Null always means "there is no value", never zero.
 
+mod compared;
 mod judge;
 mod signals;
 
+pub use compared::{ComparedAnswer, ComparedGrade, ComparedScore, ComparedTask};
 pub use judge::{JudgeCheckRow, JudgeSampleRow, JudgementRow, cost_usd};
 pub use signals::{CascadeRow, SignalAuditRow, SignalRow, SignalValue};
 
@@ -217,6 +219,10 @@ pub struct ProfileRow {
     /// 99th percentile, in ms; null when only a mean is known.
     #[schemars(extend("unit" = "ms"))]
     pub latency_ms_p99: Option<f64>,
+    /// Standard error of `latency_ms_mean` from the spread over timed calls, in ms; null unless measured in two calls or more, one
+    /// after the other, and in tables of an earlier poq.
+    #[schemars(extend("unit" = "ms"))]
+    pub latency_ms_stderr: Option<f64>,
     /// Samples per second; null when the latency is.
     #[schemars(extend("unit" = "samples per second"))]
     pub throughput: Option<f64>,
@@ -227,6 +233,11 @@ pub struct ProfileRow {
     /// the system does not say.
     #[schemars(extend("unit" = "MB"))]
     pub peak_memory_mb: Option<f64>,
+    /// Most memory of the GPU that was seen taken after a timed call, in MB, weights and whatever else is on the card included;
+    /// null unless measured on a GPU.
+    #[schemars(extend("unit" = "MB"))]
+    #[serde(default)]
+    pub peak_device_memory_mb: Option<f64>,
     /// C in [0, 1]: min-max of `latency_ms_mean` over the nodes of the same type; 0 for all where nothing sets them
     /// apart.
     #[schemars(extend("unit" = "share, 0 to 1"))]
@@ -368,9 +379,9 @@ pub struct BenchRow {
     pub role: String,
     /// Node key.
     pub model: String,
-    /// `cpu`, `openvino` or `cuda`; LLMs are run with `cpu`.
+    /// `cpu`, `openvino` or `cuda`; LLMs know no `openvino`.
     pub provider: String,
-    /// `f32`, `bf16` or `int8`; LLMs compute in `f32`, whatever their weights are kept in.
+    /// `f32`, `bf16`, `f16` or `int8`; on the CPU LLMs compute in `f32`, whatever their weights are kept in.
     pub precision: String,
     /// Sessions side by side.
     pub workers: i32,

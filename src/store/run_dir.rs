@@ -13,8 +13,8 @@ const PARTS: &str = "parts";
 pub struct RunDir {
     root: PathBuf,
     name: String,
-    /// Held for the life of the value; the system releases it when the process ends, however it ends.
-    _lock: File,
+    /// Held for the life of the value; the system releases it when the process ends, however it ends. Those who only look hold none.
+    _lock: Option<File>,
 }
 
 impl RunDir {
@@ -26,13 +26,15 @@ impl RunDir {
 
     /// Opens the directory of a run that was begun before.
     pub fn open(root: &Path) -> Result<Self> {
-        if !root.join("run.json").exists() {
-            bail!(
-                "`{}` is not a run: it has no run.json\nhint: `poq run experiments/quick.toml` makes one, `poq import` another",
-                root.display()
-            );
-        }
+        must_be_run(root)?;
         Self::lock(root)
+    }
+
+    /// Opens the directory of a run to read from it alone: takes no lock and writes nothing, so that it works on read-only disks and
+    /// beside a poq that is at work.
+    pub fn look(root: &Path) -> Result<Self> {
+        must_be_run(root)?;
+        Self::of(root, None)
     }
 
     fn lock(root: &Path) -> Result<Self> {
@@ -45,6 +47,10 @@ impl RunDir {
                 return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
             }
         }
+        Self::of(root, Some(lock))
+    }
+
+    fn of(root: &Path, lock: Option<File>) -> Result<Self> {
         let absolute = std::path::absolute(root).with_context(|| format!("cannot resolve `{}`", root.display()))?;
         let name = absolute.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Self { root: root.to_path_buf(), name, _lock: lock })
@@ -151,6 +157,16 @@ impl RunDir {
     pub fn scores(&self) -> PathBuf {
         self.root.join("scores")
     }
+}
+
+fn must_be_run(root: &Path) -> Result<()> {
+    if !root.join("run.json").exists() {
+        bail!(
+            "`{}` is not a run: it has no run.json\nhint: `poq run experiments/quick.toml` makes one, `poq import` another",
+            root.display()
+        );
+    }
+    Ok(())
 }
 
 fn remove_all(directory: &Path) -> Result<()> {

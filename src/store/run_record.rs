@@ -2,7 +2,7 @@
 
 use super::table::{SCHEMA_VERSION, temporary_path};
 use crate::model::runtime::RuntimeInfo;
-use crate::settings::{Scoring, Settings};
+use crate::settings::Settings;
 use anyhow::{Context, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,31 +174,55 @@ impl RunRecord {
     }
 }
 
-/// Differences between two settings as `field: old → new`, for people. What changes no row of any table (the shape of
-/// batches, the share of failed rows that is still a success) is no difference.
+/// Settings that change no row of any table: the shape of batches, the share of failed rows that is still a success.
+pub const EXECUTION: [&str; 7] = [
+    "max_failed_share",
+    "generation.batch_size",
+    "generation.batch_tokens",
+    "scoring.workers",
+    "scoring.worker_threads",
+    "scoring.batch_size",
+    "scoring.batch_tokens",
+];
+
+/// A setting that two runs do not share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Its dotted name, e.g. `generation.temperature`.
+    pub setting: String,
+    /// The old value; none where the setting is absent, which is not null.
+    pub old: Option<Value>,
+    /// The new value; none where the setting is absent.
+    pub new: Option<Value>,
+}
+
+/// Differences between two settings as `field: old → new`, for people. What changes no row of any table is no difference.
 pub fn differences(old: &Settings, new: &Settings) -> Result<Vec<String>> {
-    let mut old = old.clone();
-    old.max_failed_share = new.max_failed_share;
-    old.generation.batch_size = new.generation.batch_size;
-    old.generation.batch_tokens = new.generation.batch_tokens;
-    let Scoring { workers, worker_threads, batch_size, batch_tokens, .. } = new.scoring;
-    old.scoring = Scoring { workers, worker_threads, batch_size, batch_tokens, ..old.scoring };
+    let text = |value: Option<Value>| value.unwrap_or(Value::Null);
+    let found = all_differences(old, new)?.into_iter();
+    let found = found.filter(|difference| !EXECUTION.contains(&difference.setting.as_str()));
+    Ok(found.map(|Difference { setting, old, new }| format!("{setting}: {} → {}", text(old), text(new))).collect())
+}
+
+/// Every difference between two settings, sorted by name.
+pub fn all_differences(old: &Settings, new: &Settings) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
-    collect_differences("", &serde_json::to_value(&old)?, &serde_json::to_value(new)?, &mut found);
+    collect_differences("", Some(&serde_json::to_value(old)?), Some(&serde_json::to_value(new)?), &mut found);
     Ok(found)
 }
 
-fn collect_differences(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn collect_differences(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
     match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let value = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
-                collect_differences(&path, &value(old), &value(new), found);
+                collect_differences(&path, old.get(key), new.get(key), found);
             }
         }
-        _ if old != new => found.push(format!("{path}: {old} → {new}")),
+        _ if old != new => {
+            found.push(Difference { setting: path.to_owned(), old: old.cloned(), new: new.cloned() });
+        }
         _ => {}
     }
 }

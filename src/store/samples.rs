@@ -106,9 +106,11 @@ pub fn profile(node_type: &str, node: &str, latency_ms: f64, cost_norm: f64) -> 
         latency_ms_p50: None,
         latency_ms_p95: None,
         latency_ms_p99: None,
+        latency_ms_stderr: None,
         throughput: Some(1000.0 / latency_ms),
         tokens_per_s: None,
         peak_memory_mb: None,
+        peak_device_memory_mb: None,
         cost_norm,
         source: "measured".into(),
     }

@@ -91,9 +91,13 @@ fn slots_threads_and_memory_change_no_answer() {
             assert_eq!(rows, all, "{slots} slots, {threads} threads, temperature {temperature}");
         }
         // Room for hardly more than one long row: chunks become smaller, answers stay.
-        let tight = Batching { kv_bytes: totals.kv_bytes / 5, ..wide };
+        let tight = Batching { kv_bytes: Some(totals.kv_bytes / 5), ..wide };
         let (rows, tight_totals) = Asked::new("tiny_decoder", &settings, 2).answer(tight, |_| true);
-        assert!(tight_totals.kv_bytes <= tight.kv_bytes, "{} of {}", tight_totals.kv_bytes, tight.kv_bytes);
+        assert!(
+            tight.kv_bytes.is_some_and(|most| tight_totals.kv_bytes <= most),
+            "{} of {tight:?}",
+            tight_totals.kv_bytes
+        );
         assert_eq!(outputs(&rows), outputs(&all));
     }
 }
@@ -189,7 +193,7 @@ fn a_budget_too_small_for_a_row_fails_that_row_alone() {
     let one_by_one = Batching { slots: 1, share_prefixes: false, pass_tokens: 1, ..Batching::of(&settings) };
     let (all, totals) = asked.answer(one_by_one, |_| true);
     // Just less than the longest row needs.
-    let small = Batching { kv_bytes: totals.kv_bytes - 1, ..one_by_one };
+    let small = Batching { kv_bytes: Some(totals.kv_bytes - 1), ..one_by_one };
     let (rows, small_totals) = asked.answer(small, |_| true);
     let (failed, answered): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.error.is_some());
     assert!(!failed.is_empty() && failed.len() < 5, "{} failed", failed.len());

@@ -108,7 +108,7 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments, recording: O
         let questions = Questions::read(run)?;
         let inputs = lineage::of_judgements(run)?;
         let stamp = lineage::stamp(run, inputs.clone(), inputs.clone());
-        let registry = context.registry()?;
+        let registry = run.generation_registry(context)?;
         // What is wrong with any of the judges is said before the first is asked.
         let judges = questions
             .by_judge(&settings)
@@ -190,7 +190,7 @@ fn dry_run(context: &Context, run: &Run, retry_failed: bool) -> Result<ExitCode>
     let settings = &run.record.settings.judge;
     let questions = Questions::read(run)?;
     let mut replies = Replies::open(&run.dir.judge_replies())?;
-    let registry = context.registry()?;
+    let registry = run.generation_registry(context)?;
     let mut estimates = Vec::new();
     for (judge, cases) in questions.by_judge(settings) {
         let who = who(&registry, &judge)?;
