@@ -103,13 +103,19 @@ judge-server:
     fi
 
 # Run the tests; those on real models run where the models are exported
-test: runtime test-export judge-server && test-bench-gpu
+test: runtime test-export judge-server && test-bench-gpu test-paper
     cargo test --release --locked
 
 # Test the GPU benchmark, which runs on the CPU for that
 [private]
 test-bench-gpu: runtime export-environment
     PYTHONPATH=benches:benches/peers:export {{export_python}} -m unittest discover -s benches/gpu/tests -t benches
+
+# Test what `reproduce paper` does, on tiny checkpoints and a hub on this machine
+[private]
+test-paper: runtime export-environment
+    cargo build --release --locked
+    POQ_BIN={{poq}} PYTHONPATH=export {{export_python}} -m unittest discover -s export/tests -p test_paper_experiment.py
 
 # Benchmarks without real models: planner, text metrics, executor on a fake backend, simulation, judge, report of a million answers
 bench *FILTER:

@@ -95,6 +95,7 @@ FAMILIES = {
             "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "hidden_act": "gelu_pytorch_tanh",
             "attn_logit_softcapping": 3.0, "final_logit_softcapping": 4.0, "rope_theta": 10000.0,
         }),
+        Tiny("llama_both", 9, LLAMA | {"num_key_value_heads": 2, "rope_scaling": LLAMA3, "tie_word_embeddings": True}),
         Tiny("gemma3", 8, GEMMA | {
             "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "attn_logit_softcapping": None,
             "final_logit_softcapping": None, "rope_theta": 100000.0, "rope_local_base_freq": 1000.0,

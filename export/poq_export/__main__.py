@@ -24,7 +24,7 @@ def main() -> int:
         models = [] if arguments.runtime_only else selected(entries, arguments)
         providers = wanted_providers(arguments)
         if arguments.environment:
-            print(environment(models, providers))
+            print(environment(models, providers, arguments))
             return 0
         sets = datasets.of_experiment(arguments.experiment, arguments.datasets_dir) if arguments.experiment else []
         due = due_models(models, arguments, providers)
@@ -89,13 +89,18 @@ def wanted_providers(arguments: argparse.Namespace) -> Providers:
     return registry.providers_of_experiment(arguments.experiment) if arguments.experiment else Providers()
 
 
-def environment(models: list[Model], providers: Providers) -> str:
-    """`export`; or `reference`, with torch, where some model has no committed recording; or `cuda`, where the gate of one of
-    those runs on a GPU."""
+def environment(models: list[Model], providers: Providers, arguments: argparse.Namespace) -> str:
+    """`export`; or `reference`, with torch, where some model's recording is to be made; or `cuda`, where the gate of a model
+    without a committed one runs on a GPU. Fetching alone takes neither."""
+    from . import recording  # needs packages that `--runtime-only` does without
+
+    if arguments.fetch_only:
+        return "export"
     unrecorded = [model for model in models if not references.is_committed(model)]
     if any(providers.of(model) == "cuda" for model in unrecorded):
         return "cuda"
-    return "reference" if unrecorded else "export"
+    to_be_made = any(recording.is_to_be_made(model, arguments.models_dir, providers.of(model)) for model in unrecorded)
+    return "reference" if to_be_made else "export"
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -45,19 +45,19 @@ def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
     return manifest.is_current(target.directory(model, models_dir), describe(model, target))
 
 
-def check_machine(model: Model, provider: str) -> None:
+def check_machine(model: Model, models_dir: Path, provider: str) -> None:
     """Before anything is fetched: what the gate needs and this machine lacks."""
     target = Target.of(model, provider)
     if target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files):
         providers.check(target.provider)
-    recording.check_installed(model, references.committed(model), target)
+    recording.check_installed(model, models_dir, provider)
 
 
 def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, provider: str = "cpu") -> None:
     """Leave a checked model with its manifest, or no manifest at all."""
     target, recipe = Target.of(model, provider), RECIPES[model.export.recipe]
     out_dir, description = target.directory(model, models_dir), describe(model, target)
-    check_machine(model, provider)
+    check_machine(model, models_dir, provider)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / manifest.NAME).unlink(missing_ok=True)
     artifacts = fetch(model, models_dir, cache, wheels)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import sys
 from pathlib import Path
 
-from . import datasets, footprint, hub, machine, references, runtime, web
+from . import datasets, footprint, hub, machine, recording, runtime, web
 from .datasets import UrlSource
 from .download import DownloadError
 from .plan import Plan
 from .preflight_files import Wanted, look_up
 from .progress import gigabytes, say
 from .registry import HubSource, RegistryError
-
-GATE_PACKAGES = ("torch", "transformers")  # for models whose reference is recorded on the machine itself
 
 
 @dataclasses.dataclass
@@ -40,7 +37,8 @@ class Findings:
 
 def check(plan: Plan) -> Findings:
     """Look at everything; no check stops at the first thing it misses."""
-    say(f"preflight: {len(plan.models)} models to export, {len(plan.datasets)} data sets to fetch, provider {plan.providers.runtime}")
+    models, sets = len(plan.models), len(plan.datasets)
+    say(f"preflight: {models} models to export, {sets} data sets to fetch, provider {plan.providers.runtime}")
     findings = Findings()
     to_come = 0
     if wanted := wanted_files(plan):
@@ -88,21 +86,26 @@ def check_datasets(plan: Plan, findings: Findings) -> None:
 
 
 def check_packages(plan: Plan, findings: Findings) -> None:
-    """What records a reference on this machine, for models that have no committed one."""
-    unrecorded = [model.key for model in plan.models if not references.is_committed(model)]
-    absent = [name for name in GATE_PACKAGES if importlib.util.find_spec(name) is None]
-    if unrecorded and absent and plan.torch_comes:
+    """What records a reference on this machine, for models that have neither a committed one nor one of the last time."""
+    unrecorded = [
+        model for model in plan.models if recording.is_to_be_made(model, plan.models_dir, plan.providers.of(model))
+    ]
+    absent = list(dict.fromkeys(name for model in unrecorded for name in recording.lacks(model)))
+    if absent and plan.torch_comes:
         findings.notes.append(f"gate: {' and '.join(absent)} are installed next, about 6 GB")
-    elif unrecorded and absent:
+    elif absent:
+        on_a_gpu = any(plan.providers.of(model) == "cuda" for model in unrecorded)
         findings.problems.append(
-            f"the parity gate of {', '.join(unrecorded)} needs {' and '.join(absent)}: "
-            f"{sys.executable} -m pip install -r export/requirements-reference.txt"
+            f"the parity gate of {', '.join(model.key for model in unrecorded)} needs {' and '.join(absent)}: "
+            f"{recording.INSTALL['cuda' if on_a_gpu else 'cpu']}"
         )
 
 
 def check_memory(plan: Plan, findings: Findings) -> None:
     """One model is exported at a time, so the largest decides."""
-    needs = [(found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.providers.of(model)))]
+    needs = [
+        (found.export_ram, model.key) for model in plan.models if (found := footprint.of(model, plan.providers.of(model)))
+    ]
     available = machine.available_memory()
     if not needs or available is None:
         return

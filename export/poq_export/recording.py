@@ -15,10 +15,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from . import references
 from .fetch import sha256
 from .progress import step
 from .registry import Model
-from .target import CPU, Target
+from .target import Target
 
 NAME = "reference.json"
 HERE = Path(__file__).resolve().parent.parent
@@ -52,15 +53,42 @@ def of(model: Model, files: dict[str, Path], out_dir: Path, target: Target, comm
     """The recording for a model: committed, kept from the last time, or made now."""
     if committed.exists():
         return json.loads(committed.read_text(encoding="utf-8"))
-    path, tied_to = out_dir / NAME, {"artifacts": held(model), "recorded_for": purpose(model, target)}
-    if (kept := _kept(path)) and all(kept.get(name) == value for name, value in tied_to.items()):
-        return kept
+    if (found := kept(model, out_dir, target)) is not None:
+        return found
     with step("recorded what the reference answers"):
-        content = {"key": model.key} | tied_to | _recorded(Request(model, files, target))
+        content = {"key": model.key} | tied_to(model, target) | _recorded(Request(model, files, target))
+    path = out_dir / NAME
     partial = path.with_name(f"{NAME}.tmp")
     partial.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
     return content
+
+
+def kept(model: Model, out_dir: Path, target: Target) -> dict[str, Any] | None:
+    """What was recorded here the last time, if it is of the same weights and for the same purpose."""
+    try:
+        found = json.loads((out_dir / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    fits = isinstance(found, dict) and all(found.get(name) == value for name, value in tied_to(model, target).items())
+    return found if fits else None
+
+
+def tied_to(model: Model, target: Target) -> dict[str, dict[str, str]]:
+    """What a recording says of itself, and is held to when it is used again."""
+    return {"artifacts": held(model), "recorded_for": purpose(model, target)}
+
+
+def is_to_be_made(model: Model, models_dir: Path, provider: str) -> bool:
+    """Whether an export of this model would have to record its reference, which takes torch."""
+    target = Target.of(model, provider)
+    return not references.is_committed(model) and kept(model, target.directory(model, models_dir), target) is None
+
+
+def lacks(model: Model) -> list[str]:
+    """The packages that recording this model needs and that are not installed."""
+    needed = ["torch", "transformers"] + (["sentence_transformers"] if model.architecture == "bi_encoder" else [])
+    return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def purpose(model: Model, target: Target) -> dict[str, str]:
@@ -71,22 +99,13 @@ def purpose(model: Model, target: Target) -> dict[str, str]:
     return {"provider": target.provider, "precision": target.precision.name, "inputs": inputs}
 
 
-def check_installed(model: Model, committed: Path, target: Target = CPU) -> None:
+def check_installed(model: Model, models_dir: Path, provider: str) -> None:
     """Before anything is fetched: an error if a recording would have to be made and cannot."""
-    needed = ["torch", "transformers"] + (["sentence_transformers"] if model.architecture == "bi_encoder" else [])
-    absent = [name for name in needed if importlib.util.find_spec(name) is None]
-    if absent and not committed.exists():
+    if is_to_be_made(model, models_dir, provider) and (absent := lacks(model)):
         raise RecordingError(
             f"model `{model.key}` has no committed recording, so its gate asks the reference implementation on this "
-            f"machine, which needs {' and '.join(absent)}: {INSTALL[target.provider]}"
+            f"machine, which needs {' and '.join(absent)}: {INSTALL[Target.of(model, provider).provider]}"
         )
-
-
-def _kept(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _recorded(request: Request) -> dict[str, Any]:

@@ -39,6 +39,7 @@ FILES = ["model.onnx", "tokenizer.json", "chat_template.jinja"]
 NEWER: dict[str, dict[str, Any]] = {
     "llama": {"rope_parameters": {"rope_theta": 10000.0} | tiny_families.LLAMA3, "head_dim": 16, "pad_token_id": None},
     "llama_tied": {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}, "num_key_value_heads": 4},
+    "llama_both": {"rope_parameters": {"rope_theta": 10000.0} | tiny_families.LLAMA3, "head_dim": 16, "pad_token_id": None},
     "qwen2": {
         "rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
         "layer_types": ["full_attention"] * 3, "sliding_window": None,

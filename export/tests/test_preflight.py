@@ -59,7 +59,7 @@ class Preflight(HubCase):
             "disk: 0.0 GB to fetch into .* \\+ 200000.0 GB to export into .*; .* GB are free",
         ]
         if importlib.util.find_spec("torch") is None:
-            expected.append("the parity gate of unrecorded needs torch and transformers: .*requirements-reference.txt")
+            expected.append("the parity gate of unrecorded needs torch and transformers: .*requirements-cuda.txt")
         for problem in expected:
             self.assertRegex(ran.said, f"  - .*{problem}")
         self.assertIn(f"preflight: {len(expected)} missing", ran.said)

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from poq_export import checkpoint_decoder, decoder_gate, manifest, pipeline, providers, recording
+from poq_export import checkpoint_decoder, decoder_gate, manifest, pipeline, providers, recording, references
 from poq_export.decoder_gate import GateFailure
 from poq_export.graph import EXTERNAL_DATA
 from poq_export.precision import BF16, F16, F32
@@ -67,7 +67,7 @@ class Targets(RecordingCase):
     def test_a_provider_that_is_not_there_is_an_error(self) -> None:
         entry, _ = self.entry(cuda_precision="bf16")
         with self.assertRaisesRegex(ProviderError, "an environment of its own: .*requirements-cuda.txt"):
-            pipeline.check_machine(entry, "cuda")
+            pipeline.check_machine(entry, self.folder, "cuda")
         with self.assertRaisesRegex(ProviderError, "no CUDAExecutionProvider"):
             providers.session(self.folder / "any.onnx", "cuda")
 
@@ -127,13 +127,30 @@ class Kept(RecordingCase):
 
     def test_what_is_missing_is_said_before_anything_is_fetched(self) -> None:
         entry, _ = self.entry()
+        half = dataclasses.replace(entry.export, cuda_precision="bf16")
         with mock.patch.object(importlib.util, "find_spec", return_value=None):
             with self.assertRaisesRegex(RecordingError, "torch and transformers: python -m pip install -r .*reference.txt"):
-                recording.check_installed(entry, self.absent)
+                recording.check_installed(entry, self.folder, "cpu")
+            bi_encoder = dataclasses.replace(entry, architecture="bi_encoder")
+            with self.assertRaisesRegex(RecordingError, "torch and transformers and sentence_transformers: "):
+                recording.check_installed(bi_encoder, self.folder, "cpu")
             with self.assertRaisesRegex(RecordingError, "requirements-cuda.txt"):
-                recording.check_installed(entry, self.absent, Target("cuda", BF16))
-            self.absent.write_text("{}")
-            recording.check_installed(entry, self.absent)
+                recording.check_installed(dataclasses.replace(entry, export=half), self.folder, "cuda")
+            with mock.patch.object(references, "COMMITTED", self.folder):
+                references.committed(entry).write_text("{}")
+                recording.check_installed(entry, self.folder, "cpu")
+
+    def test_one_kept_from_the_last_time_needs_nothing_installed(self) -> None:
+        entry, files = self.entry(cuda_precision="bf16")
+        self.out_dir = Target.of(entry, "cpu").directory(entry, self.folder)
+        self.out_dir.mkdir()
+        self.recorded(entry, files)
+        other = dataclasses.replace(entry, artifact=[dataclasses.replace(entry.artifact[0], sha256="0" * 64)])
+        with mock.patch.object(importlib.util, "find_spec", return_value=None):
+            recording.check_installed(entry, self.folder, "cpu")
+            for changed, provider in ((entry, "cuda"), (other, "cpu")):  # another precision, other weights
+                with self.assertRaisesRegex(RecordingError, "needs torch and transformers"):
+                    recording.check_installed(changed, self.folder, provider)
 
     def test_a_process_that_is_killed_is_reported(self) -> None:
         entry, files = self.entry()
@@ -151,7 +168,7 @@ class Kept(RecordingCase):
 class Recorded(RecordingCase):
     def test_a_model_without_a_committed_recording_is_recorded_and_passes(self) -> None:
         entry, _ = self.entry("gemma2")
-        with mock.patch.object(pipeline, "REFERENCES", self.folder), WheelStore(self.folder / "cache") as wheels:
+        with mock.patch.object(references, "COMMITTED", self.folder), WheelStore(self.folder / "cache") as wheels:
             pipeline.export(entry, self.folder, self.folder / "cache", wheels)
             content = json.loads((self.folder / entry.key / manifest.NAME).read_text())
             self.assertRegex(content["gate"]["reference"], "transformers .*, float32")

@@ -194,8 +194,15 @@ class Experiments(unittest.TestCase):
         entries = registry.load(REPOSITORY / "models" / "registry.toml")
         paper, quick = entries.select("paper", []), entries.select("quick", [])
         cpu, cuda = registry.Providers(), registry.Providers("cuda", "cuda")
-        found = [environment(models, providers) for models in (quick, paper) for providers in (cpu, cuda)]
-        self.assertEqual(found, ["export", "export", "reference", "cuda"])
+        with tempfile.TemporaryDirectory() as folder:  # where nothing was recorded yet
+            for flags, expected in (
+                ((), ["export", "export", "reference", "cuda"]),
+                (("--fetch-only",), ["export"] * 4),
+            ):
+                with mock.patch("sys.argv", ["poq_export", "--models-dir", folder, *flags]):
+                    arguments = parse_arguments()
+                cases = [(models, providers) for models in (quick, paper) for providers in (cpu, cuda)]
+                self.assertEqual([environment(*case, arguments) for case in cases], expected)
 
     def test_the_papers_experiment_needs_the_papers_models(self) -> None:
         pool = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
