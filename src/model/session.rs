@@ -253,14 +253,14 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
 }
 
 /// What `just runtime cuda` does not bring.
-const CUDA_HINT: &str = "hint: it takes an NVIDIA GPU with its driver, and CUDA 13 and cuDNN 9 where the loader finds them \
+const CUDA_HINT: &str = "hint: `just runtime cuda` brings the library that has it, which takes an NVIDIA GPU with its driver, and CUDA 13 and cuDNN 9 where the loader finds them \
                          (LD_LIBRARY_PATH); without a GPU, `provider = \"cpu\"` in the experiment";
 
 fn failed_to_load(path: &Path, provider: Provider) -> String {
     let library = runtime::library().map_or_else(String::new, |library| format!(" with `{}`", library.display()));
     let hint = match provider {
         Provider::Cpu => return format!("cannot load `{}`\n{HINT}", path.display()),
-        Provider::Cuda => CUDA_HINT.to_owned(), // the library itself was there, or it would have been missed before
+        Provider::Cuda => CUDA_HINT.to_owned(),
         Provider::OpenVino => format!("hint: `{}` brings the library that has it", provider.recipe()),
     };
     format!("cannot load `{}` on the provider `{}`{library}\n{hint}", path.display(), provider.name())

@@ -20,6 +20,8 @@ pub struct ModelQuality {
     pub by_task: Vec<TaskQuality>,
     /// Share of the answers to `qa` tasks that match a reference exactly, 0..1; null without such tasks.
     pub exact_match_share: Option<f64>,
+    /// Answers behind that share.
+    pub exact_match_n: usize,
     /// Mean normalised score per evaluator, over tasks.
     pub evaluators: Vec<EvaluatorMean>,
     /// Mean latency per answer from the profile, in ms.
@@ -28,7 +30,7 @@ pub struct ModelQuality {
     pub latency_source: Option<String>,
     /// Mean F1 over tasks per second of latency.
     pub f1_per_second: Option<f64>,
-    /// Mean F1 over tasks per 1,000 tokens generated.
+    /// Mean F1 over tasks per 1,000 tokens generated, of which the mean is over tasks, too.
     pub f1_per_1000_tokens: Option<f64>,
     /// Whether no other LLM is as fast and as good in F1 over tasks, and faster or better; null without latency or F1.
     pub on_frontier: Option<bool>,
@@ -82,12 +84,19 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
 
     let f1_by_task = joined.scorer(F1).map_or_else(|| vec![Estimate::default(); task_types.len()], means);
     let f1 = Estimate::average(&f1_by_task);
-    let exact_match = joined.scorer(EXACT_MATCH).and_then(|scorer| mean(present(&scorer.raw(), &of_type("qa"))));
+    let exact_match =
+        joined.scorer(EXACT_MATCH).map(|scorer| present(&scorer.raw(), &of_type("qa"))).unwrap_or_default();
     let profile = inputs.profile_of("inference", model);
     let latency_ms = profile.and_then(|row| row.latency_ms_mean);
     let answered: Vec<_> = rows.iter().map(|row| &joined.generations[*row]).filter(|row| !is_failed(row)).collect();
     let tokens: Vec<f64> = answered.iter().filter_map(|row| row.output_tokens.map(f64::from)).collect();
     let mean_output_tokens = mean(&tokens);
+    // Weighed as F1 is, or the ratio would depend on how many tasks of each type there are.
+    let tokens_of = |rows: &Vec<usize>| {
+        let answered = rows.iter().map(|row| &joined.generations[*row]).filter(|row| !is_failed(row));
+        mean(answered.filter_map(|row| row.output_tokens.map(f64::from)))
+    };
+    let tokens_over_tasks = by_type.iter().map(tokens_of).collect::<Option<Vec<f64>>>().and_then(mean);
     let stops: Vec<f64> = answered
         .iter()
         .filter_map(|row| row.finish_reason.as_deref().map(|reason| f64::from(u8::from(reason == "length"))))
@@ -100,7 +109,8 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
             .zip(f1_by_task)
             .map(|(task_type, f1)| TaskQuality { task_type: (*task_type).into(), f1 })
             .collect(),
-        exact_match_share: exact_match,
+        exact_match_share: mean(&exact_match),
+        exact_match_n: exact_match.len(),
         evaluators: joined
             .evaluators()
             .map(|scorer| EvaluatorMean { evaluator: scorer.name.into(), score: Estimate::average(&means(scorer)) })
@@ -108,7 +118,7 @@ fn of_model(inputs: &Inputs, joined: &Joined, task_types: &[&str], model: &str) 
         latency_ms,
         latency_source: profile.map(|row| row.source.clone()),
         f1_per_second: f1.value.zip(latency_ms).filter(|(_, ms)| *ms > 0.0).map(|(f1, ms)| f1 / (ms / 1000.0)),
-        f1_per_1000_tokens: f1.value.zip(mean_output_tokens).filter(|(_, n)| *n > 0.0).map(|(f1, n)| 1000.0 * f1 / n),
+        f1_per_1000_tokens: f1.value.zip(tokens_over_tasks).filter(|(_, n)| *n > 0.0).map(|(f1, n)| 1000.0 * f1 / n),
         on_frontier: None,
         mean_output_tokens,
         length_stop_share: mean(&stops),

@@ -91,6 +91,9 @@ fn a_judge_s_grades_are_a_section_and_a_reference() {
         assert!(page.contains("The LLM judge") && page.contains("23 of 24"), "{page}");
     }
 
+    // The judge follows F1 perfectly, and is no evaluator for that.
+    assert!(markdown.contains("Evaluator with the highest correlation with F1: `follower`"), "{markdown}");
+
     run.judgements.retain(|row| row.score.is_none());
     assert!(rendered(&run.report()).1.contains("graded 0 of 1"));
 }
@@ -138,7 +141,7 @@ fn the_whole_report_is_rendered() {
         assert!(markdown.lines().any(|found| found == line), "`{line}` is not in:\n{markdown}");
     }
     let quality = markdown.lines().find(|line| line.starts_with("| good | 5.75 ±")).expect("the row is there");
-    assert!(quality.ends_with("| 16.7 % |"), "{quality}");
+    assert!(quality.ends_with("| 16.7 % of 12 |"), "{quality}");
     assert!(text.starts_with("poq report: small\n=================\n"));
     assert!(text.contains("inference   good       0.600 ± 0.004"), "{text}");
     assert!(markdown.contains("different models, data and hardware"));
@@ -194,6 +197,7 @@ fn the_json_shape_is_kept_and_comes_back() {
             "f1",
             "by_task",
             "exact_match_share",
+            "exact_match_n",
             "evaluators",
             "latency_ms",
             "latency_source",

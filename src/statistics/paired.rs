@@ -138,7 +138,7 @@ pub fn mean_differences(groups: &[(&str, Vec<Pair>)]) -> Differences {
         ..Difference::default()
     });
     let sums: Vec<_> = groups.iter().map(|(name, rows)| Group { name, tasks: shifts(rows) }).collect();
-    finish(found.collect(), &sums)
+    finish(found.collect(), &sums, false)
 }
 
 fn shifts(rows: &[Pair]) -> Vec<Shift> {
@@ -165,7 +165,7 @@ pub fn pearson_differences(groups: &[(&str, Vec<Points>)]) -> Differences {
         }
     });
     let sums: Vec<_> = groups.iter().map(|(name, rows)| Group { name, tasks: two_sums(rows) }).collect();
-    finish(found.collect(), &sums)
+    finish(found.collect(), &sums, true)
 }
 
 fn two_sums(rows: &[Points]) -> Vec<TwoSums> {
@@ -181,7 +181,7 @@ fn two_sums(rows: &[Points]) -> Vec<TwoSums> {
 
 /// Fills in differences, intervals and the mean over groups. Rows that are all the same, or differ by rounding alone, need no
 /// resampling: there is nothing to be unsure of.
-fn finish<S: Sums>(mut groups: Vec<Difference>, sums: &[Group<S>]) -> Differences {
+fn finish<S: Sums>(mut groups: Vec<Difference>, sums: &[Group<S>], scale_free: bool) -> Differences {
     for (group, sums) in groups.iter_mut().zip(sums) {
         group.records = sums.tasks.len();
         group.value = group.other.zip(group.baseline).map(|(other, baseline)| other - baseline);
@@ -201,25 +201,28 @@ fn finish<S: Sums>(mut groups: Vec<Difference>, sums: &[Group<S>]) -> Difference
     if over_groups.likeness == Likeness::Different {
         let found = spreads(sums);
         for (group, spread) in groups.iter_mut().zip(found.groups) {
-            group.set_spread(spread, 1);
+            group.set_spread(spread, 1, scale_free);
         }
-        over_groups.set_spread(found.mean, sums.len());
+        over_groups.set_spread(found.mean, sums.len(), scale_free);
     }
     Differences { groups, mean: over_groups }
 }
 
 impl Difference {
-    fn set_spread(&mut self, spread: Option<Spread>, groups: usize) {
+    fn set_spread(&mut self, spread: Option<Spread>, groups: usize, scale_free: bool) {
         let (Some(value), Some(spread), Likeness::Different) = (self.value, spread, self.likeness) else { return };
         // Rows on another scale, of which a correlation knows nothing, still leave it with the rounding of its sums.
-        if spread.low.abs().max(spread.high.abs()) <= ROUNDING * self.baseline.unwrap_or_default().abs().max(1.0) {
+        let largest = spread.low.abs().max(spread.high.abs());
+        if scale_free && largest <= ROUNDING * self.baseline.unwrap_or_default().abs().max(1.0) {
             self.likeness = Likeness::Rounding;
             return;
         }
         self.spread = Some(spread);
         let degrees = self.records.saturating_sub(groups) as f64;
+        // The bootstrap's error divides by n, the t distribution's by n - 1.
+        let error = spread.standard_error * (self.records as f64 / degrees).sqrt();
         // Without any spread the difference is the same in every record: no difference, or one that cannot be chance.
-        self.p = if value == 0.0 { Some(1.0) } else { two_sided_p(value / spread.standard_error, degrees) };
+        self.p = if value == 0.0 { Some(1.0) } else { two_sided_p(value / error, degrees) };
     }
 }
 

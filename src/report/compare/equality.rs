@@ -15,7 +15,7 @@ pub struct TableEquality {
     pub baseline_rows: usize,
     /// Rows of the other run.
     pub other_rows: usize,
-    /// Rows with the same key.
+    /// Rows with the same key, of common tasks.
     pub common: usize,
     /// Of these, rows that agree in every column that is compared.
     pub equal: usize,

@@ -7,6 +7,7 @@ use super::words::{difference, interval, probability, title, value};
 use super::{Comparison, Pair};
 use crate::report::document::{Align, Block, Table};
 use crate::report::format::{NONE, count, percent, plural};
+use crate::statistics::bootstrap::RESAMPLES;
 use serde_json::Value;
 
 /// Characters of a setting's value that a table shows; all of them are in the JSON form.
@@ -18,13 +19,14 @@ const HASH: usize = 12;
 
 /// How the numbers came about, once at the end.
 const METHOD: &str = "Rows with the same task (same id, question and references) and LLM are compared in pairs, and the \
-     difference is resampled record by record (2,000 times, 95 % percentile interval): a metric has moved when its interval \
+     difference is resampled record by record ({RESAMPLES} times, 95 % percentile interval): a metric has moved when its interval \
      leaves zero out. Latencies and rewards have no rows in common: theirs are differences of two independent means by Welch, \
      latencies over timed calls and rewards over replicates. The interval of a reward so holds the chance of the simulation \
-     alone, not that of the answers, and is wider than needed where both simulations drew from the same seed. p (Holm) is the \
+     alone, not that of the answers, and is wider than needed where both simulations drew from the same seed; \
+     so is that of a latency where both profiled the same prompts, and it does not hold how a machine varies from day to day. p (Holm) is the \
      probability of a difference this large if there were none, corrected for all metrics of this comparison by Holm's \
-     method: of metrics that did not move, about one in twenty leaves its interval, and hardly any keeps a p (Holm) below \
-     0.05. Means without a task type are unweighted means over task types for F1, evaluators, grades and correlations, and \
+     method: of metrics that are truly the same about one in twenty is shown as moved, nearer one in ten with only ten records, \
+     and hardly any keeps a p (Holm) below 0.05. Means without a task type are unweighted means over task types for F1, evaluators, grades and correlations, and \
      means over rows otherwise. Evaluators are compared on their own scale, for the normalised one is set by each run's \
      answers. A row that failed has no value, never a zero.";
 
@@ -33,7 +35,7 @@ pub(super) fn blocks(comparison: &Comparison) -> Vec<Block> {
     let baseline = &comparison.baseline.label;
     let mut blocks: Vec<Block> = comparison.comparisons.iter().flat_map(|pair| of_pair(baseline, pair)).collect();
     blocks.push(Block::section("How to read this"));
-    blocks.push(Block::paragraph(METHOD));
+    blocks.push(Block::paragraph(METHOD.replace("{RESAMPLES}", &count(RESAMPLES))));
     blocks
 }
 
@@ -55,20 +57,20 @@ fn of_pair(baseline: &str, pair: &Pair) -> Vec<Block> {
 
 fn metrics(baseline: &str, pair: &Pair, blocks: &mut Vec<Block>) {
     let of = |verdict| pair.metrics.iter().filter(move |metric| metric.verdict == verdict).collect::<Vec<_>>();
-    for (verdict, heading) in [(Verdict::Moved, "What moved"), (Verdict::Within, "What stayed within its interval")] {
+    for (verdict, heading) in [(Verdict::Moved, "What moved"), (Verdict::Within, "What did not clearly move")] {
         let found = of(verdict);
         if found.is_empty() {
             continue;
         }
         blocks.push(Block::section(heading));
         blocks.push(Block::Table(tested(baseline, &pair.other.label, &found)));
-        let left_out = found.iter().filter(|metric| metric.left_out > Some(0)).count();
-        if left_out > 0 {
-            blocks.push(Block::paragraph(format!(
-                "{} of these leave out rows for which one run alone has a value; the JSON form says how many.",
-                plural(left_out, "metric")
-            )));
-        }
+    }
+    let left_out = pair.metrics.iter().filter(|metric| metric.left_out > Some(0)).count();
+    if left_out > 0 {
+        blocks.push(Block::paragraph(format!(
+            "{} of all, those below included, leave out rows for which one run alone has a value; the JSON form says how many.",
+            plural(left_out, "metric")
+        )));
     }
     let found = of(Verdict::Untested);
     if !found.is_empty() {
@@ -154,7 +156,8 @@ fn equality(baseline: &str, pair: &Pair, blocks: &mut Vec<Block>) {
     }
     blocks.push(Block::Table(table));
     blocks.push(Block::paragraph(
-        "Equal rows agree in every column but timings and hashes of work; those of `profile` in mean latency and cost.",
+        "Rows of common tasks are equal that say the same: question and references of a task; text, tokens, stop at the limit and failure \
+         of an answer; raw and normalised score and cut; grade; mean latency and cost; reward.",
     ));
     if !pair.outputs.is_empty() {
         let mut table = Table::new(1, ["LLM", "Answers in common", "The same text", "Share"]);

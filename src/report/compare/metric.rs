@@ -1,5 +1,6 @@
 //! [`Metric`]: one number of two runs, how far it moved, and how sure that is.
 
+use crate::statistics::bootstrap::FEWEST_TASKS;
 use crate::statistics::paired::{Difference, Likeness};
 use crate::statistics::significance::holm;
 use serde::Serialize;
@@ -58,7 +59,8 @@ pub enum Verdict {
     Within,
     /// The same to the last bit, in every row that is compared.
     Identical,
-    /// Every row differs by no more than the rounding of single precision, a hundred-thousandth.
+    /// Every row differs by no more than the rounding of single precision, a hundred-thousandth; or, of a correlation, the rows
+    /// are the same on another scale.
     Rounding,
     /// It differs, and nobody can say how sure that is.
     Untested,
@@ -114,7 +116,9 @@ impl Metric {
             Some(_) => Verdict::Within,
             None => Verdict::Untested,
         };
-        let reason = "fewer than ten records of a task type, or not defined in most resamples";
+        let reason = format!(
+            "fewer than {FEWEST_TASKS} records of a task type, or not defined in one resample of twenty or more"
+        );
         Some(Self {
             subject,
             unit,
@@ -131,7 +135,7 @@ impl Metric {
             records: Some(found.records),
             left_out: Some(left_out),
             verdict,
-            reason: (verdict == Verdict::Untested).then(|| reason.to_owned()),
+            reason: (verdict == Verdict::Untested).then_some(reason),
         })
     }
 

@@ -1,4 +1,4 @@
-//! How runs differ from a baseline: what made them, their settings and tasks, which metrics moved beyond their intervals, and
+//! How runs differ from a baseline: what made them, their settings and tasks, which metrics moved, and
 //! what is exactly the same. Called by `poq report RUN --compare OTHER…`; reads rows, never a file.
 //!
 //! [`Tables`] hold a run, [`Comparison::new`] compares it with others, and `comparison_to_markdown` writes it down. Rows that
@@ -90,7 +90,7 @@ pub struct Pair {
 pub struct Counts {
     /// Metrics that both runs have.
     pub compared: usize,
-    /// Of these, metrics that moved beyond their intervals.
+    /// Of these, metrics that moved: the interval of the difference leaves out zero.
     pub moved: usize,
     /// Of these, metrics that still do after Holm's correction.
     pub moved_after_holm: usize,

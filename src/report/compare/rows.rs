@@ -37,7 +37,7 @@ struct Plan<'a> {
 }
 
 /// What computes a metric, and how many rows it leaves out.
-type Compute<'a> = dyn Fn(&Pairing<'a>, Over<'a>) -> (Differences, usize) + Send + Sync + 'a;
+type Compute<'a> = dyn Fn(&Pairing<'a>, Over<'a>) -> (Differences, Vec<usize>) + Send + Sync + 'a;
 
 /// The rows of one LLM in both runs, the baseline first.
 type Both<'a, T> = (&'a [Option<T>], &'a [Option<T>]);
@@ -194,7 +194,8 @@ impl<'a> Plan<'a> {
 
     fn metrics(&self, pairing: &Pairing<'a>) -> Vec<Result<Metric, Option<Absent>>> {
         let (found, left_out) = (self.compute)(pairing, self.over);
-        let metric = |task_type: Option<&str>, found: &Difference| {
+        let all: usize = left_out.iter().sum();
+        let metric = |task_type: Option<&str>, found: &Difference, left_out: usize| {
             let subject = Subject { task_type: task_type.map(Into::into), ..self.subject.clone() };
             Metric::paired(subject.clone(), self.unit, found, left_out).ok_or_else(|| {
                 let run = match (found.baseline, found.other) {
@@ -207,20 +208,20 @@ impl<'a> Plan<'a> {
         };
         match self.over {
             Over::EachType if pairing.task_types.len() > 1 => {
-                let types = pairing.task_types.iter().zip(&found.groups);
-                let types = types.map(|(task_type, found)| metric(Some(task_type), found));
-                std::iter::once(metric(None, &found.mean)).chain(types).collect()
+                let types = pairing.task_types.iter().zip(&found.groups).zip(&left_out);
+                let types = types.map(|((task_type, found), left_out)| metric(Some(task_type), found, *left_out));
+                std::iter::once(metric(None, &found.mean, all)).chain(types).collect()
             }
             Over::Type(task_type) if pairing.task_types.contains(&task_type) => {
-                vec![metric(Some(task_type), &found.mean)]
+                vec![metric(Some(task_type), &found.mean, all)]
             }
             Over::Type(_) => Vec::new(),
-            _ => vec![metric(None, &found.mean)],
+            _ => vec![metric(None, &found.mean, all)],
         }
     }
 }
 
-fn correlate<'a>(pairing: &Pairing<'a>, over: Over<'a>, columns: &[FourColumns]) -> (Differences, usize) {
+fn correlate<'a>(pairing: &Pairing<'a>, over: Over<'a>, columns: &[FourColumns]) -> (Differences, Vec<usize>) {
     let point =
         |(x, y): &(&[Option<Score>], Reference), place: usize| Some((x[place].as_ref()?.normalized?, y.at(place)?));
     let values =
@@ -233,21 +234,21 @@ fn correlate<'a>(pairing: &Pairing<'a>, over: Over<'a>, columns: &[FourColumns])
 /// Rows under the names of their groups.
 type Groups<'a, R> = Vec<(&'a str, Vec<R>)>;
 
-/// Rows of the common tasks, one per LLM, by group, and how many are left out because one run alone has a value.
+/// Rows of the common tasks, one per LLM, by group, and how many of each group are left out because one run alone has a value.
 fn gather<'a, C, V, R>(
     pairing: &Pairing<'a>,
     over: Over<'a>,
     columns: &[C],
     values: impl Fn(&C, &Common<'a>) -> (Option<V>, Option<V>),
     row: impl Fn(&'a str, V, V) -> R,
-) -> (Groups<'a, R>, usize) {
+) -> (Groups<'a, R>, Vec<usize>) {
     let names = match over {
         Over::Types | Over::EachType => pairing.task_types.clone(),
         Over::Rows => vec!["rows"],
         Over::Type(task_type) => vec![task_type],
     };
     let mut groups: Groups<R> = names.into_iter().map(|name| (name, Vec::new())).collect();
-    let mut left_out = 0;
+    let mut left_out = vec![0; groups.len()];
     for task in &pairing.common {
         let group = match over {
             Over::Types | Over::EachType => task.task_type,
@@ -259,7 +260,7 @@ fn gather<'a, C, V, R>(
             match values(column, task) {
                 (Some(baseline), Some(other)) => groups[group].1.push(row(task.id, baseline, other)),
                 (None, None) => {}
-                _ => left_out += 1,
+                _ => left_out[group] += 1,
             }
         }
     }

@@ -7,7 +7,7 @@ use super::metric::{Metric, Verdict};
 use super::missing::MissingMetric;
 use super::pairing::Pairing;
 use super::words::{difference, title};
-use crate::report::format::{percent, plural};
+use crate::report::format::{count, plural};
 
 /// How many movements are named.
 const NAMED: usize = 5;
@@ -40,8 +40,11 @@ pub(super) fn summary(
     let (answered, same) =
         outputs.iter().fold((0, 0), |(answered, same), row| (answered + row.answered, same + row.identical));
     if answered > 0 {
-        let share = percent(Some(same as f64 / answered as f64));
-        sentences.push(format!("{share} of {} in common are the same text.", plural(answered, "answer")));
+        sentences.push(format!(
+            "{} of {} in common are the same text.",
+            count(same as u64),
+            plural(answered, "answer")
+        ));
     }
     if !tables.is_empty() && tables.iter().all(|table| table.identical) {
         sentences.push("All tables are identical row by row.".into());
@@ -62,7 +65,7 @@ fn moved(metrics: &[Metric], counts: Counts) -> String {
         return "No metric could be compared.".into();
     }
     if counts.moved == 0 {
-        return format!("None of {of} moved beyond its interval.");
+        return format!("None of {of} moved: no interval of a difference leaves out zero.");
     }
     let moved = metrics.iter().filter(|metric| metric.verdict == Verdict::Moved);
     let named = moved.take(NAMED).map(|metric| format!("{} ({})", title(&metric.subject), difference(metric)));
@@ -70,9 +73,8 @@ fn moved(metrics: &[Metric], counts: Counts) -> String {
     if counts.moved > NAMED {
         named.push(format!("and {} more", counts.moved - NAMED));
     }
-    let verb = if counts.moved == 1 { "its interval" } else { "their intervals" };
     format!(
-        "{} of {of} moved beyond {verb}: {}. {} still do after Holm's correction for looking at all of them.",
+        "{} of {of} moved (the 95 % interval of the difference leaves out zero): {}. {} still do after Holm's correction for looking at all of them.",
         counts.moved,
         named.join(", "),
         if counts.moved_after_holm == 0 { "None".to_owned() } else { counts.moved_after_holm.to_string() },

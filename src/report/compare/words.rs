@@ -66,8 +66,12 @@ pub(super) fn probability(p: Option<f64>) -> String {
     }
 }
 
+/// Differences of shares are in percentage points: "+2.0 %" would be read as a relative change.
 fn signed(metric: &Metric, number: Option<f64>) -> String {
-    let text = value(metric, number);
+    let text = match metric.unit {
+        "share" => value(metric, number).replace(" %", " pp"),
+        _ => value(metric, number),
+    };
     if number > Some(0.0) { format!("+{text}") } else { text }
 }
 
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn numbers_carry_sign_and_unit() {
         assert_eq!(difference(&metric("points, 0 to 10")), "+0.500");
-        assert_eq!(difference(&metric("share")), "+50.0 %");
+        assert_eq!(difference(&metric("share")), "+50.0 pp");
         assert_eq!(value(&metric("ms"), Some(12.345)), "12.35 ms");
         assert_eq!(value(&metric("points, 0 to 10"), Some(-3e-7)), "-3.0e-7", "never a zero that is none");
         assert_eq!(value(&metric("points, 0 to 10"), Some(0.0)), "0.000");

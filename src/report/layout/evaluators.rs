@@ -17,7 +17,7 @@ pub(super) fn correlations(report: &Report) -> Vec<Block> {
             "Pearson's r between an evaluator's scores and F1 over the answers of all LLMs; n counts answers. The \
              95 % intervals come from resampling tasks, since answers to one task share its reference. \"Partial\" is \
              the partial correlation given the number of words of the answer: what is left where length, which may drive \
-             cost and F1 both, cannot speak. Rho is Spearman's, tau Kendall's tau-b. \"Mean of tasks\" is the paper's average; Fisher's z averages on a scale where \
+             the score and F1 both, cannot speak. Rho is Spearman's, tau Kendall's tau-b. \"Mean of tasks\" is the paper's average; Fisher's z averages on a scale where \
              correlations add; \"all\" takes the answers of both task types together.",
         ));
         blocks.push(Block::Table(table));
@@ -91,7 +91,7 @@ fn audit(report: &Report) -> Vec<Block> {
         Block::paragraph(
             "\"Cut off\" is the share of pairs longer than the evaluator reads, \"distinct scores\" how many different scores it \
              has per answer. The sign is that of its correlation with F1: \"flips\" where the interval is above 0 on one task \
-             type and below on another, \"unclear\" where an interval holds 0.",
+             type and below on another, \"unclear\" where an interval holds 0 or there is none (fewer than ten tasks).",
         ),
         Block::Table(table),
     ]

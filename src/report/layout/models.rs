@@ -5,6 +5,7 @@ use super::missing;
 use crate::report::document::{Block, Table};
 use crate::report::format::{NONE, count, estimate, fixed, milliseconds, percent};
 use crate::report::missing::Section;
+use crate::report::quality::ModelQuality;
 use crate::report::sections::Report;
 
 /// Quality and cost per LLM.
@@ -17,12 +18,12 @@ pub(super) fn quality(report: &Report) -> Vec<Block> {
     let several = report.counts.tasks_by_type.len() > 1;
     let over_tasks = if several { "; F1 over tasks weighs each task type the same" } else { "" };
     blocks.push(Block::paragraph(format!(
-        "F1 is the mean over answers, 0 to 10, ± its 95 % interval{over_tasks}; n counts answers."
+        "F1 is the mean over answers, 0 to 10, ± its 95 % interval{over_tasks}; n counts answers of all types."
     )));
     blocks.push(Block::Table(references(report)));
     blocks.push(Block::paragraph(
         "Latency is the profile's mean per answer; F1 per second and per 1,000 tokens are mean F1 divided by it and by \
-         the new tokens. On the Pareto frontier is whoever no other beats on latency and F1 at once. New tokens are the mean per \
+         the new tokens, each averaged over task types. On the Pareto frontier is whoever no other beats on latency and F1 at once. New tokens are the mean per \
          answer, and \"at limit\" is the share of answers cut off at the limit on new \
          tokens: an LLM that does not stop is slower and loses F1 for the same reason, so read the two together.",
     ));
@@ -49,10 +50,18 @@ fn references(report: &Report) -> Table {
         let mut cells = vec![row.model.clone()];
         cells.extend(row.by_task.iter().map(|task| estimate(&task.f1, 2)));
         cells.extend(several.then(|| estimate(&row.f1, 2)));
-        cells.extend([count(row.f1.n as u64), percent(row.exact_match_share)]);
+        cells.extend([count(row.f1.n as u64), exact_match(row)]);
         table.row(cells);
     }
     table
+}
+
+/// `40.0 % of 60`.
+fn exact_match(row: &ModelQuality) -> String {
+    match row.exact_match_share {
+        Some(_) => format!("{} of {}", percent(row.exact_match_share), count(row.exact_match_n as u64)),
+        None => NONE.into(),
+    }
 }
 
 fn costs(report: &Report) -> Table {

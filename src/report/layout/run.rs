@@ -2,6 +2,7 @@
 //! Called by `layout::blocks`.
 
 use super::missing;
+use crate::join::F1;
 use crate::report::document::{Block, Table};
 use crate::report::format::{NONE, count, estimate, evaluators_per_round, fixed, milliseconds, plural, plus_minus};
 use crate::report::missing::Section;
@@ -65,7 +66,8 @@ fn findings(report: &Report) -> Vec<String> {
     if let Some((value, row)) = highest(report.quality.iter().map(|row| (row.f1_per_second, row))) {
         findings.push(format!("Most F1 per second of latency: `{}`, {}.", row.model, fixed(Some(value), 2)));
     }
-    if let Some((r, row)) = highest(report.correlations.iter().map(|row| (row.mean_over_tasks.value, row))) {
+    let with_f1 = report.correlations.iter().filter(|row| row.reference == F1);
+    if let Some((r, row)) = highest(with_f1.map(|row| (row.mean_over_tasks.value, row))) {
         findings.push(format!(
             "Evaluator with the highest correlation with F1: `{}`, r = {} over {}.",
             row.evaluator,
