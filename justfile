@@ -9,8 +9,8 @@ poq := "target/release/poq"
 default:
     @just --list --unsorted
 
+# Flags go to `poq run`; the export takes part in --skip-missing. What is missing is said first.
 # Run an experiment end to end: build, models, data sets, every stage, report (experiments/EXPERIMENT.toml)
-# (flags go to `poq run`; the export takes part in --skip-missing; what is missing is said first)
 reproduce EXPERIMENT="quick" *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -27,10 +27,16 @@ reproduce EXPERIMENT="quick" *FLAGS:
     wait -n # whichever fails first ends the other: a preflight that misses something does not wait for the compiler
     wait -n
     trap - EXIT
+    # Where the export brought CUDA's libraries, ONNX Runtime finds them there.
+    libraries=$(just cuda-libraries)
+    [[ -n "$libraries" ]] && export LD_LIBRARY_PATH="$libraries"
     {{poq}} run experiments/{{EXPERIMENT}}.toml {{FLAGS}}
 
 # Fetch, export and check the models of a pool (flags: --provider cuda, --preflight, --fetch-only, --skip-missing, --force)
 models POOL="quick" *FLAGS: (export "--pool" POOL FLAGS)
+
+# Fetch an experiment's models, data sets and ONNX Runtime, and export nothing (flags: --provider, --skip-missing)
+fetch EXPERIMENT *FLAGS: (export "--experiment" "experiments/" + EXPERIMENT + ".toml" "--fetch-only" FLAGS)
 
 # Say everything that an experiment still misses on this machine, and fetch nothing
 preflight EXPERIMENT *FLAGS: (export "--experiment" "experiments/" + EXPERIMENT + ".toml" "--preflight" FLAGS)
@@ -83,6 +89,17 @@ reference-environment NAME="reference":
 runtime PROVIDER="cpu":
     PYTHONPATH=export python3 -m poq_export --runtime-only --provider {{PROVIDER}}
 
+# Print an LD_LIBRARY_PATH with CUDA's libraries of .venv/cuda in front, and nothing where there are none
+cuda-libraries:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    shopt -s nullglob
+    folders=("$PWD"/.venv/cuda/lib/python3*/site-packages/nvidia/*/lib)
+    if (( ${#folders[@]} )); then
+        joined=$(IFS=:; echo "${folders[*]}")
+        echo "$joined${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    fi
+
 # Test the export's Python
 [private]
 test-export: export-environment
@@ -121,14 +138,14 @@ test-paper: runtime export-environment
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 
+# Flags: --only NAME …, --repeats N, --pairs N, --rows N, --prompts N, --new-tokens N, --rounds N, --out DIR.
 # Measure poq against Python tools on the same weights and inputs; brings torch (about 6 GB)
-# (flags: --only NAME …, --repeats N, --pairs N, --rows N, --prompts N, --new-tokens N, --rounds N, --out DIR)
 bench-peers *FLAGS: (export "--pool" "quick") (export "--pool" "bench") (runtime "openvino") peers-environment
     cargo build --release --locked
     PYTHONPATH=export .venv/peers/bin/python benches/peers/run.py {{FLAGS}}
 
+# Flags: --dry-run on the CPU, --only PATTERN …, --minutes N, --commit-table, --python PYTHON, --wheels DIR; --help names all.
 # Measure poq on a GPU against transformers, vLLM and sentence-transformers on the same card; fetches nothing
-# (flags: --dry-run on the CPU, --only PATTERN …, --minutes N, --commit-table, --python PYTHON, --wheels DIR; --help names all)
 bench-gpu *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -206,8 +223,8 @@ notebook-environment:
         cp results/requirements.txt "$stamp"
     fi
 
+# Flags: --pictures DIR keeps screenshots. CHROMIUM names a browser.
 # Open a run's report.html in a headless Chromium and check it; as root on Debian, Chromium is installed where there is none
-# (flags: --pictures DIR keeps screenshots; CHROMIUM names a browser)
 check-report RUN *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from settings import REPOSITORY
 
+ENVIRONMENTS = (".venv/cuda", ".venv/peers")
 ABOUT = """`just bench-gpu`: poq on a GPU against transformers, vLLM and sentence-transformers on the same card.
 
 Nothing is fetched. It looks for
@@ -27,9 +28,9 @@ cell is kept in OUT/gpu/cells.jsonl as soon as it is done, and the same command 
 
 
 def default_python() -> str:
-    """Whose packages the peers are."""
-    environment = REPOSITORY / ".venv/peers/bin/python"
-    return os.environ.get("POQ_BENCH_PYTHON") or (str(environment) if environment.exists() else sys.executable)
+    """Whose packages the peers are: torch in `.venv/cuda` is there wherever models were exported for a GPU."""
+    found = [python for name in ENVIRONMENTS if (python := REPOSITORY / name / "bin/python").exists()]
+    return os.environ.get("POQ_BENCH_PYTHON") or str(found[0] if found else sys.executable)
 
 
 def folder(arguments: argparse.Namespace) -> Path:
@@ -65,7 +66,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--dry-run", action="store_true", help="every step on the CPU, with tiny models; needs no card")
     add("--commit-table", action="store_true", help="write benches/RESULTS-gpu.md instead of the page beside gpu.json")
     add("--poq", type=Path, help="the binary")
-    add("--python", default=default_python(), help="with the peers (default: POQ_BENCH_PYTHON, .venv/peers, or this one)")
+    add(
+        "--python",
+        default=default_python(),
+        help="with the peers (default: POQ_BENCH_PYTHON, .venv/cuda, .venv/peers, or this one)",
+    )
     add("--wheels", type=Path, metavar="DIR", help="wheels of what is not installed here")
     add("--models", type=Path, default=REPOSITORY / "models", help="where runtime-cuda lies (default: models)")
     add("--out", type=Path, default=REPOSITORY / "results/bench", help="where gpu.json goes (default: results/bench)")

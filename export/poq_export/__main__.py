@@ -109,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pool", default="quick", help="export all models of this pool (default: quick)")
     parser.add_argument("--model", nargs="+", default=[], metavar="KEY", help="export these models instead of a pool")
     parser.add_argument("--experiment", type=Path, metavar="FILE", help="bring this experiment's models and data sets")
-    parser.add_argument("--skip-missing", action="store_true", help="go on when a model's weights cannot be fetched")
+    parser.add_argument("--skip-missing", action="store_true", help="go on without the models that cannot be had")
     parser.add_argument("--preflight", action="store_true", help="say everything that is missing, and do nothing")
     parser.add_argument("--environment", action="store_true", help="print which of export/'s environments this takes")
     parser.add_argument("--torch-comes", action="store_true", help="the preflight does not ask for torch: it comes next")
@@ -127,11 +127,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def bring_all(due: list[Model], arguments: argparse.Namespace, providers: Providers, wheels: WheelStore) -> int:
-    """Fetch and export one after another; a failure is reported and ends the run, unless it may be skipped."""
+    """Fetch and export one after another. What fails is said at once and again at the end; the rest comes all the same."""
     from . import pipeline
 
     cache = arguments.models_dir / ".cache"
     request_wheels(due, cache, wheels)
+    failed = []
     for model in due:
         say(model.key)
         try:
@@ -140,14 +141,19 @@ def bring_all(due: list[Model], arguments: argparse.Namespace, providers: Provid
             else:
                 pipeline.export(model, arguments.models_dir, cache, wheels, providers.of(model))
         except FetchError as error:
+            failed.append(model.key)
             say(f"error: {error}")
-            if not arguments.skip_missing:
-                say("hint: `--skip-missing` goes on with the rest (`just reproduce quick --skip-missing`)")
-                return 1
         except Exception as error:  # whatever a recipe or a gate raises, the model is not exported and is named
+            failed.append(model.key)
             say(f"error: `{model.key}` is not exported: {type(error).__name__}: {error}")
-            return 1
-    return 0
+    if not failed:
+        return 0
+    say(f"{len(failed)} of {len(due)} failed: {', '.join(failed)}")
+    if arguments.skip_missing:
+        return 0
+    command = f"reproduce {arguments.experiment.stem}" if arguments.experiment else f"models {arguments.pool}"
+    say(f"hint: `just {command} --skip-missing` does without")
+    return 1
 
 
 if __name__ == "__main__":

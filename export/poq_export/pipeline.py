@@ -45,11 +45,16 @@ def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
     return manifest.is_current(target.directory(model, models_dir), describe(model, target))
 
 
+def gate_needs_card(model: Model, provider: str) -> bool:
+    """Whether the parity gate runs a graph on a GPU."""
+    target = Target.of(model, provider)
+    return target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files)
+
+
 def check_machine(model: Model, models_dir: Path, provider: str) -> None:
     """Before anything is fetched: what the gate needs and this machine lacks."""
-    target = Target.of(model, provider)
-    if target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files):
-        providers.check(target.provider)
+    if gate_needs_card(model, provider):
+        providers.check(Target.of(model, provider).provider)
     recording.check_installed(model, models_dir, provider)
 
 

@@ -6,13 +6,16 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from . import datasets, footprint, hub, machine, recording, runtime, web
+from . import datasets, footprint, hub, machine, pipeline, recording, runtime, web
 from .datasets import UrlSource
 from .download import DownloadError
 from .plan import Plan
 from .preflight_files import Wanted, look_up
 from .progress import gigabytes, say
 from .registry import HubSource, RegistryError
+
+CUDA_PYTHON = (3, 11)  # what the packages of requirements-cuda.txt need at least
+ON_THE_CPU = 'set both `provider`s to "cpu" in the experiment (docs/reproducing.md, Without a GPU)'
 
 
 @dataclasses.dataclass
@@ -48,6 +51,7 @@ def check(plan: Plan) -> Findings:
         to_come = files.to_come
     check_datasets(plan, findings)
     if plan.export:
+        check_python(plan, findings)
         check_packages(plan, findings)
         check_memory(plan, findings)
         check_card(plan, findings)
@@ -85,6 +89,17 @@ def check_datasets(plan: Plan, findings: Findings) -> None:
                 findings.problems.append(f"data set `{dataset.key}`: {error}")
 
 
+def check_python(plan: Plan, findings: Findings, version: tuple[int, int] = sys.version_info[:2]) -> None:
+    """An export for a GPU has packages that an older Python cannot install."""
+    for_a_gpu = any(plan.providers.of(model) == "cuda" for model in plan.models)
+    if for_a_gpu and version < CUDA_PYTHON:
+        needed, found = (".".join(map(str, numbers)) for numbers in (CUDA_PYTHON, version))
+        findings.problems.append(
+            f"python: a GPU takes Python {needed} or newer (export/requirements-cuda.txt), this is {found}: "
+            f"delete .venv/export and have a newer `python3` first on the PATH, or {ON_THE_CPU}"
+        )
+
+
 def check_packages(plan: Plan, findings: Findings) -> None:
     """What records a reference on this machine, for models that have neither a committed one nor one of the last time."""
     unrecorded = [
@@ -115,7 +130,7 @@ def check_memory(plan: Plan, findings: Findings) -> None:
 
 
 def check_card(plan: Plan, findings: Findings) -> None:
-    """The card has to hold the largest model; a machine that only exports needs none."""
+    """The card has to hold the largest model. Where no gate runs on it, a machine that only exports needs none."""
     needs = [
         (found.run_gpu, model.key)
         for model in plan.models
@@ -125,9 +140,12 @@ def check_card(plan: Plan, findings: Findings) -> None:
         return
     largest, key = max(needs)
     if (card := machine.largest_card()) is None:
-        findings.notes.append(
-            f"card: nvidia-smi does not answer; running `{key}` takes about {gigabytes(largest)} of a card"
-        )
+        text = f"card: nvidia-smi does not answer; running `{key}` takes about {gigabytes(largest)} of a card"
+        gates = [model.key for model in plan.models if pipeline.gate_needs_card(model, plan.providers.of(model))]
+        if gates:
+            findings.problems.append(f"{text}, and the parity gate of {', '.join(gates)} needs one; without it {ON_THE_CPU}")
+        else:
+            findings.notes.append(text)
         return
     text = f"card: running `{key}` takes about {gigabytes(largest)}, {card.name} has {gigabytes(card.bytes)}"
     (findings.problems if largest > card.bytes else findings.notes).append(text)

@@ -9,7 +9,7 @@ import onnxruntime
 EXECUTION = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Without it the norms behind a sum add squares up in half precision, as the reference does not.
 OPTIONS = {"cpu": {}, "cuda": {"enable_skip_layer_norm_strict_mode": "1"}}
-ENVIRONMENT = ".venv/export-cuda"
+ENVIRONMENT = ".venv/cuda"
 INSTALL = f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/python -m pip install -r export/requirements-cuda.txt"
 
 

@@ -10,7 +10,8 @@ import unittest
 from pathlib import Path
 
 from hub_case import OWN, HubCase
-from poq_export import footprint, machine
+from poq_export import footprint, machine, preflight, registry
+from poq_export.plan import Plan
 from poq_export.registry import Artifact, Export, Model, PathSource
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -79,11 +80,30 @@ class Preflight(HubCase):
             self.assertRegex(ran.said, note)
         self.assertEqual(self.fetched("*"), [])
 
-    def test_a_card_that_is_not_there_is_no_obstacle_to_an_export(self) -> None:
+    def test_a_card_that_is_not_there_is_missed_where_a_gate_runs_on_it(self) -> None:
         self.checkpoint("llama")
-        ran = self.run_export("--pool", "paper", "--preflight", "--provider", "cuda", PATH="/nowhere")
+        wanted = ("--pool", "paper", "--provider", "cuda")
+        ran = self.run_export(*wanted, "--preflight", PATH="/nowhere")
+        self.assertEqual(ran.code, 1, ran.said)
+        self.assertRegex(ran.said, "  - card: nvidia-smi does not answer; .*gate of tiny_llama needs one; .*to \"cpu\"")
+        self.assertIn("docs/reproducing.md, Without a GPU", ran.said)
+        self.assertEqual(self.fetch("--provider", "cuda", PATH="/nowhere").code, 0)  # fetching alone needs none
+        self.entries = self.entries.replace('cuda_precision = "bf16"\n', "")  # exported as for the CPU, gate and all
+        ran = self.run_export(*wanted, "--preflight", PATH="/nowhere")
         self.assertEqual(ran.code, 0, ran.said)
         self.assertIn("nvidia-smi does not answer", ran.said)
+
+    def test_an_old_python_is_told_where_models_are_for_a_gpu(self) -> None:
+        self.checkpoint("llama")
+        (self.models / "registry.toml").write_text(self.entries)
+        entries = registry.load(self.models / "registry.toml")
+        for provider, version, expected in (("cuda", (3, 10), 1), ("cuda", (3, 11), 0), ("cpu", (3, 10), 0)):
+            providers = registry.Providers(provider, provider)
+            findings = preflight.Findings()
+            preflight.check_python(Plan(entries, entries.models, [], self.models, providers), findings, version)
+            self.assertEqual(len(findings.problems), expected, (provider, version))
+        preflight.check_python(Plan(entries, entries.models, [], self.models, registry.Providers("cuda")), findings, (3, 10))
+        self.assertIn("a GPU takes Python 3.11 or newer (export/requirements-cuda.txt), this is 3.10", findings.problems[0])
 
     def test_a_hub_that_does_not_answer_is_one_problem(self) -> None:
         self.checkpoint("llama")
