@@ -24,6 +24,27 @@ fn a_missing_model_is_named_and_can_be_skipped() {
 }
 
 #[test]
+fn what_no_stage_could_do_is_said_before_the_first() {
+    let scratch = Scratch::new();
+    let nothing_is_computed = || assert!(!scratch.path("results/tiny/tasks.parquet").exists());
+    std::fs::rename(scratch.path("models/tiny_cross"), scratch.path("cross")).expect("rename");
+    run_fails(&scratch, &["`tiny_cross` is not exported", "--skip-missing"]);
+    nothing_is_computed();
+    std::fs::rename(scratch.path("models/tiny_bi"), scratch.path("bi")).expect("rename");
+    scratch
+        .poq(&["run", "tiny.toml", "--skip-missing"], 2)
+        .says(&["none of the evaluators", "hint: `just models tiny`"]);
+    nothing_is_computed();
+    std::fs::rename(scratch.path("cross"), scratch.path("models/tiny_cross")).expect("rename");
+    std::fs::rename(scratch.path("bi"), scratch.path("models/tiny_bi")).expect("rename");
+    scratch.edit("tiny.toml", "k = 2", "k = 3");
+    run_fails(&scratch, &["3 evaluators per round, but the pool has 2"]);
+    nothing_is_computed();
+    scratch.edit("tiny.toml", "k = 3", "k = 2");
+    scratch.poq(&["run", "tiny.toml"], 0);
+}
+
+#[test]
 fn a_skipped_model_keeps_what_it_did_before() {
     let scratch = Scratch::new();
     scratch.poq(&["run", "tiny.toml"], 0);
