@@ -34,7 +34,16 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
             asked.key_env, asked.model
         ));
     } else if asked.judges() {
-        stages.push(judge::stage(context, &mut run, arguments.work, None)?);
+        match judge::stage(context, &mut run, arguments.work, None) {
+            Ok(summary) => stages.push(summary),
+            Err(error) => {
+                let Some(why) = judge::leave_out(&mut run, &error)? else { return Err(error) };
+                let judge = &run.record.settings.judge.model;
+                context.printer.warning(&format!(
+                    "judge: left out: {why}; with a key that is accepted, the same command adds the grades of `{judge}`"
+                ));
+            }
+        }
     }
     stages.push(profile::stage(context, &mut run, arguments.work.skip_missing)?);
     stages.push(simulate::stage(context, &mut run)?);
