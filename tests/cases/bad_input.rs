@@ -12,7 +12,7 @@ fn a_missing_model_is_named_and_can_be_skipped() {
     let scratch = Scratch::new();
     std::fs::remove_dir_all(scratch.path("models/tiny_decoder_b")).expect("remove");
     std::fs::remove_dir_all(scratch.path("models/tiny_cross")).expect("remove");
-    run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models`"]);
+    run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models tiny` exports it"]);
     scratch.poq(&["run", "tiny.toml", "--skip-missing"], 0).says(&[
         "skipped `tiny_decoder_b`",
         "skipped `tiny_cross`",
@@ -29,6 +29,9 @@ fn what_no_stage_could_do_is_said_before_the_first() {
     let nothing_is_computed = || assert!(!scratch.path("results/tiny/tasks.parquet").exists());
     std::fs::rename(scratch.path("models/tiny_cross"), scratch.path("cross")).expect("rename");
     run_fails(&scratch, &["`tiny_cross` is not exported", "--skip-missing"]);
+    scratch.edit("tiny.toml", "[profile]", "provider = \"cuda\"\n[profile]");
+    run_fails(&scratch, &["`tiny_cross` is not exported for the provider `cuda`", "just models tiny --provider cuda"]);
+    scratch.edit("tiny.toml", "provider = \"cuda\"\n", "");
     nothing_is_computed();
     std::fs::rename(scratch.path("models/tiny_bi"), scratch.path("bi")).expect("rename");
     scratch
@@ -80,7 +83,7 @@ fn run_names_are_names() {
 fn damaged_model_files_are_named() {
     let scratch = Scratch::new();
     scratch.write("models/tiny_decoder/model.onnx", "short");
-    run_fails(&scratch, &["model.onnx", "damaged", "hint: `just models`"]);
+    run_fails(&scratch, &["model.onnx", "damaged", "hint: `just models tiny` exports it"]);
 
     let scratch = Scratch::new();
     let path = scratch.path("models/tiny_bi/model.onnx");
@@ -88,7 +91,7 @@ fn damaged_model_files_are_named() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     std::fs::write(&path, bytes).expect("write");
-    run_fails(&scratch, &["model.onnx", "wrong hash", "hint: `just models`"]);
+    run_fails(&scratch, &["model.onnx", "wrong hash", "hint: `just models tiny` exports it"]);
     let verify = scratch.poq(&["models", "verify"], 2).stdout;
     assert!(verify.contains("tiny_bi: broken") && verify.contains("wrong hash"), "{verify}");
 }
