@@ -53,14 +53,8 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         }
         let tasks = tasks::read(run)?;
         let registry = run.generation_registry(context)?;
-        ensure!(!settings.models.is_empty(), "`generation.models` is empty: nobody answers");
         let mut record = StageRecord::default();
-        let models =
-            run.available(&registry, &settings.models, Role::Inference, work.skip_missing, &mut record.warnings)?;
-        ensure!(
-            !models.is_empty(),
-            "none of the models in `generation.models` is exported\nhint: `just models` exports them"
-        );
+        let models = models(run, &registry, work.skip_missing, &mut record.warnings)?;
         let mut per_model = BTreeMap::new();
         let (mut truncated, mut empty) = (0, 0);
         for model in models {
@@ -92,6 +86,24 @@ pub fn stage(context: &Context, run: &mut Run, work: WorkArguments) -> Result<St
         record.details.insert("models".into(), json!(per_model));
         Ok(record)
     })
+}
+
+/// The models that answer; at least one.
+pub(super) fn models<'r>(
+    run: &mut Run,
+    registry: &'r Registry,
+    skip_missing: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<&'r Model>> {
+    let keys = run.record.settings.generation.models.clone();
+    let first = keys.first().context("`generation.models` is empty: nobody answers")?;
+    let models = run.available(registry, &keys, Role::Inference, skip_missing, warnings)?;
+    ensure!(
+        !models.is_empty(),
+        "none of the models in `generation.models` is exported\nhint: `{}` exports them",
+        registry.get(first, Role::Inference)?.recipe()
+    );
+    Ok(models)
 }
 
 struct Outcome {

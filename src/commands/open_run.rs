@@ -115,11 +115,11 @@ impl Run {
         self.taking_part(&keys)
     }
 
-    /// The model registry, with the variants of this run.
+    /// The model registry, with the variants of this run, as `scoring.provider` computes the evaluators.
     pub fn registry(&self, context: &Context) -> Result<Registry> {
         let mut registry = context.registry()?;
         registry.add_variants(&self.record.settings.scoring.variants)?;
-        Ok(registry)
+        Ok(registry.on(self.record.settings.scoring.provider))
     }
 
     /// The registry with the models that generate as `generation.provider` computes them.

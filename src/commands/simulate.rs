@@ -158,6 +158,13 @@ fn effective(run: &Run) -> (Simulation, Option<String>) {
     }
 }
 
+/// Refuses a K that the evaluators of the run cannot honour, as the simulation would.
+pub(super) fn check_k(run: &Run) -> Result<()> {
+    let (settings, _) = effective(run);
+    let left = run.evaluators().len();
+    settings.check_k(settings.pool.as_ref().map_or(left, |pool| pool.evaluators))
+}
+
 /// How many evaluators the run asks for, and how many of them are there.
 pub(super) fn evaluators(run: &Run) -> (usize, usize) {
     (run.record.settings.scoring.evaluators.len(), run.evaluators().len())

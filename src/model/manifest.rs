@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The recipe that brings models and the runtime library.
-pub const HINT: &str = "hint: `just models` exports it (`just models POOL` for a pool other than quick)";
+/// The recipe that brings models and the runtime library, where no model is at hand that names its own.
+pub(super) const HINT: &str = "hint: `just models` exports it (`just models POOL` for a pool other than quick)";
 
 /// `models/<key>/manifest.json`, as far as the engine reads it.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,56 +94,52 @@ pub struct Exported {
     pub directory: PathBuf,
     /// The manifest.
     pub manifest: Manifest,
+    /// The command that exports it, as the last line of an error.
+    hint: String,
 }
 
 impl Exported {
     /// Finds an exported model. Sizes are checked here, hashes by [`Exported::verify`] (they take seconds).
     pub fn open(registry: &Registry, model: &Model) -> Result<Self> {
+        let hint = format!("hint: `{}` exports it", model.recipe());
         let directory = registry.model_directory(model)?;
         let path = directory.join("manifest.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (key, path) = (&model.key, path.display());
-                match model.provider {
-                    Provider::Cuda => bail!(
-                        "model `{key}` is not exported for the provider `cuda`: `{path}` does not exist\nhint: `{}` exports it",
-                        model.recipe()
-                    ),
-                    Provider::Cpu | Provider::OpenVino => {
-                        bail!("model `{key}` is not exported: `{path}` does not exist\n{HINT}")
-                    }
-                }
+                let on = if model.provider == Provider::Cuda { " for the provider `cuda`" } else { "" };
+                bail!("model `{key}` is not exported{on}: `{path}` does not exist\n{hint}")
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         };
         let manifest: Manifest = serde_json::from_str(&text)
-            .with_context(|| format!("`{}` is not a valid manifest\n{HINT}", path.display()))?;
+            .with_context(|| format!("`{}` is not a valid manifest\n{hint}", path.display()))?;
         ensure!(manifest.key == model.files_key(), "`{}` belongs to model `{}`", path.display(), manifest.key);
         for artifact in &model.artifacts {
             ensure!(
                 manifest.artifacts.get(&artifact.name).is_some_and(|made_from| made_from.is(artifact)),
-                "model `{}` was exported from another `{}` than the registry names\n{HINT}",
+                "model `{}` was exported from another `{}` than the registry names\n{hint}",
                 model.key,
                 artifact.name
             );
         }
         for file in &model.files {
             let Some(listed) = manifest.files.get(file) else {
-                bail!("`{}` does not list `{file}`\n{HINT}", path.display())
+                bail!("`{}` does not list `{file}`\n{hint}", path.display())
             };
             let file_path = directory.join(file);
             let bytes = std::fs::metadata(&file_path)
-                .with_context(|| format!("model `{}` lacks `{}`\n{HINT}", model.key, file_path.display()))?
+                .with_context(|| format!("model `{}` lacks `{}`\n{hint}", model.key, file_path.display()))?
                 .len();
             ensure!(
                 bytes == listed.bytes,
-                "`{}` has {bytes} bytes, its manifest says {}: the file is damaged\n{HINT}",
+                "`{}` has {bytes} bytes, its manifest says {}: the file is damaged\n{hint}",
                 file_path.display(),
                 listed.bytes
             );
         }
-        Ok(Self { directory, manifest })
+        Ok(Self { directory, manifest, hint })
     }
 
     /// Path of one of the model's files.
@@ -159,9 +155,10 @@ impl Exported {
             let found = sha256_file(&path)?;
             ensure!(
                 found == listed.sha256,
-                "`{}` has the wrong hash: sha256 {found}, its manifest says {}\n{HINT}",
+                "`{}` has the wrong hash: sha256 {found}, its manifest says {}\n{}",
                 path.display(),
-                listed.sha256
+                listed.sha256,
+                self.hint
             );
         }
         Ok(())
@@ -173,8 +170,9 @@ impl Exported {
         for name in names {
             let file = self.manifest.files.get(*name).with_context(|| {
                 format!(
-                    "`{}` does not list `{name}`: the model was not exported for what was asked\n{HINT}",
-                    self.directory.join("manifest.json").display()
+                    "`{}` does not list `{name}`: the model was not exported for what was asked\n{}",
+                    self.directory.join("manifest.json").display(),
+                    self.hint
                 )
             })?;
             fields.extend([name.as_bytes(), file.sha256.as_bytes()]);

@@ -175,6 +175,16 @@ impl Simulation {
         Ok(())
     }
 
+    /// Refuses a K that a pool of so many evaluators cannot honour.
+    pub fn check_k(&self, pool: usize) -> Result<()> {
+        let (_, k) = self.k.bounds();
+        ensure!(
+            k <= pool,
+            "`simulation.k` asks for {k} evaluators per round, but the pool has {pool}: lower `k` or add evaluators"
+        );
+        Ok(())
+    }
+
     /// K among the evaluators that are left where some of those asked for were skipped; none where that changes nothing. A
     /// synthetic pool has as many as it says, and a K that not even all of them could honour is left to be refused.
     #[must_use]

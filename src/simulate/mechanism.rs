@@ -74,12 +74,8 @@ impl<'a> Mechanism<'a> {
     /// Compiles a configuration. Refuses what this network cannot play, naming field and node.
     pub fn new(network: &'a Network, settings: &Simulation) -> Result<Self> {
         settings.check()?;
-        let (_, k_max) = settings.k.bounds();
         let pool = network.evaluators.len();
-        ensure!(
-            k_max <= pool,
-            "`simulation.k` asks for {k_max} evaluators per round, but the pool has {pool}: lower `k` or add evaluators"
-        );
+        settings.check_k(pool)?;
         let mut strategies = Strategies::of(network, settings)?;
         costs::check_names(&settings.costs, [&network.models, &network.evaluators])?;
         let model_costs = costs::of_pool(&network.models, &settings.costs)?;

@@ -12,7 +12,7 @@ fn a_missing_model_is_named_and_can_be_skipped() {
     let scratch = Scratch::new();
     std::fs::remove_dir_all(scratch.path("models/tiny_decoder_b")).expect("remove");
     std::fs::remove_dir_all(scratch.path("models/tiny_cross")).expect("remove");
-    run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models`"]);
+    run_fails(&scratch, &["`tiny_decoder_b` is not exported", "--skip-missing", "hint: `just models tiny` exports it"]);
     scratch.poq(&["run", "tiny.toml", "--skip-missing"], 0).says(&[
         "skipped `tiny_decoder_b`",
         "skipped `tiny_cross`",
@@ -21,6 +21,30 @@ fn a_missing_model_is_named_and_can_be_skipped() {
     assert!(scratch.answers("tiny").iter().all(|row| row.model == "tiny_decoder"));
     let record = std::fs::read_to_string(scratch.path("results/tiny/run.json")).expect("read");
     assert!(record.contains("\"skipped_models\": [\n    \"tiny_decoder_b\",\n    \"tiny_cross\""), "{record}");
+}
+
+#[test]
+fn what_no_stage_could_do_is_said_before_the_first() {
+    let scratch = Scratch::new();
+    let nothing_is_computed = || assert!(!scratch.path("results/tiny/tasks.parquet").exists());
+    std::fs::rename(scratch.path("models/tiny_cross"), scratch.path("cross")).expect("rename");
+    run_fails(&scratch, &["`tiny_cross` is not exported", "--skip-missing"]);
+    scratch.edit("tiny.toml", "[profile]", "provider = \"cuda\"\n[profile]");
+    run_fails(&scratch, &["`tiny_cross` is not exported for the provider `cuda`", "just models tiny --provider cuda"]);
+    scratch.edit("tiny.toml", "provider = \"cuda\"\n", "");
+    nothing_is_computed();
+    std::fs::rename(scratch.path("models/tiny_bi"), scratch.path("bi")).expect("rename");
+    scratch
+        .poq(&["run", "tiny.toml", "--skip-missing"], 2)
+        .says(&["none of the evaluators", "hint: `just models tiny`"]);
+    nothing_is_computed();
+    std::fs::rename(scratch.path("cross"), scratch.path("models/tiny_cross")).expect("rename");
+    std::fs::rename(scratch.path("bi"), scratch.path("models/tiny_bi")).expect("rename");
+    scratch.edit("tiny.toml", "k = 2", "k = 3");
+    run_fails(&scratch, &["3 evaluators per round, but the pool has 2"]);
+    nothing_is_computed();
+    scratch.edit("tiny.toml", "k = 3", "k = 2");
+    scratch.poq(&["run", "tiny.toml"], 0);
 }
 
 #[test]
@@ -59,7 +83,7 @@ fn run_names_are_names() {
 fn damaged_model_files_are_named() {
     let scratch = Scratch::new();
     scratch.write("models/tiny_decoder/model.onnx", "short");
-    run_fails(&scratch, &["model.onnx", "damaged", "hint: `just models`"]);
+    run_fails(&scratch, &["model.onnx", "damaged", "hint: `just models tiny` exports it"]);
 
     let scratch = Scratch::new();
     let path = scratch.path("models/tiny_bi/model.onnx");
@@ -67,7 +91,7 @@ fn damaged_model_files_are_named() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     std::fs::write(&path, bytes).expect("write");
-    run_fails(&scratch, &["model.onnx", "wrong hash", "hint: `just models`"]);
+    run_fails(&scratch, &["model.onnx", "wrong hash", "hint: `just models tiny` exports it"]);
     let verify = scratch.poq(&["models", "verify"], 2).stdout;
     assert!(verify.contains("tiny_bi: broken") && verify.contains("wrong hash"), "{verify}");
 }

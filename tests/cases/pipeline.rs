@@ -207,9 +207,22 @@ fn a_run_does_without_a_judge_where_its_key_is_missing_and_may_be() {
     assert!(!run(None).stderr.contains("left out"));
     assert_eq!((judged(), server.seen().len()), (8, 8));
 
-    scratch.edit("tiny.toml", "skip_without_key = true\n", "");
+    // A refused key leaves the judge out as well, and leaves nothing behind that asks the server without one.
     scratch.edit("tiny.toml", "name = \"tiny\"", "name = \"other\"");
     let unauthorised = Server::start(|_| Act::status(401, "{}"));
+    for (key, said, asked) in [(Some("sk-refused"), "does not accept the key", 1), (None, "there is no key", 1)] {
+        let mut command = scratch.command(&["run", "tiny.toml"]);
+        command.env("OPENAI_BASE_URL", unauthorised.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
+        let ran = Ran::from(command.envs(key.map(|key| ("POQ_TEST_KEY", key))).output().expect("poq starts"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.says(&["warning: judge: left out", said]);
+        assert!(!ran.stderr.contains("sk-refused"), "{}", ran.stderr);
+        assert_eq!(unauthorised.seen().len(), asked);
+        assert!(scratch.path("results/other/report.html").exists());
+    }
+
+    scratch.edit("tiny.toml", "skip_without_key = true\n", "");
+    scratch.edit("tiny.toml", "name = \"other\"", "name = \"third\"");
     let mut command = scratch.command(&["run", "tiny.toml"]);
     command.env("OPENAI_BASE_URL", unauthorised.url()).env_remove("POQ_TEST_KEY").env_remove("http_proxy");
     let ran = Ran::from(command.output().expect("poq starts"));

@@ -13,6 +13,7 @@ use super::{generate, lineage, tasks};
 use crate::cli::{JudgeArguments, WorkArguments};
 use crate::exit_code::ExitCode;
 use crate::judge::estimate::Estimate;
+use crate::judge::http::KeyRefused;
 use crate::judge::plan::Plan;
 use crate::judge::rows::Rows;
 use crate::judge::sample::sample;
@@ -98,7 +99,21 @@ fn check_place(run: &Run) -> Result<()> {
 pub fn is_left_out(run: &Run) -> bool {
     let judge = &run.record.settings.judge;
     let wants_key = judge.skip_without_key && judge.backend != Backend::Local;
-    wants_key && !run.record.stages.contains_key(STAGE) && !http::has_key(judge)
+    wants_key && !run.dir.table("judgements").exists() && !http::has_key(judge)
+}
+
+/// Why a run goes on without the judge whose stage failed, as its settings allow: the key was refused, and no grades are there
+/// that other settings or tables gave. Takes the stage out of the record where it left no grades.
+pub fn leave_out(run: &mut Run, error: &anyhow::Error) -> Result<Option<String>> {
+    let judgements = run.dir.table("judgements");
+    let allowed = run.record.settings.judge.skip_without_key && error.is::<KeyRefused>();
+    if !allowed || !lineage::is_current(&judgements, &lineage::of_judgements(run)?)? {
+        return Ok(None);
+    }
+    if !judgements.exists() {
+        run.record.stages.remove(STAGE);
+    }
+    Ok(format!("{error:#}").lines().next().map(str::to_owned))
 }
 
 /// The stage; replies come from a recording where one is given.

@@ -22,6 +22,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use pace::Pace;
 use secret::Secret;
+pub use send::KeyRefused;
 use send::{Sent, Server};
 use std::cell::Cell;
 use std::collections::VecDeque;

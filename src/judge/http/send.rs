@@ -23,6 +23,18 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ORGANIZATION: (&str, &str) = ("OPENAI_ORG_ID", "openai-organization");
 const PROJECT: (&str, &str) = ("OPENAI_PROJECT_ID", "openai-project");
 
+/// The server does not accept the key, or wants one.
+#[derive(Debug)]
+pub struct KeyRefused(String);
+
+impl std::fmt::Display for KeyRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyRefused {}
+
 /// What came of a request.
 #[derive(Debug)]
 pub enum Sent {
@@ -191,12 +203,13 @@ impl Server {
 
     fn unwelcome(&self, status: StatusCode) -> anyhow::Error {
         let (server, variable) = (&self.base_url, &self.key_env);
-        match &self.key {
-            Some(_) => anyhow!("`{server}` does not accept the key in `{variable}` ({status})"),
+        let why = match &self.key {
+            Some(_) => format!("`{server}` does not accept the key in `{variable}` ({status})"),
             None => {
-                anyhow!("`{server}` wants a key ({status})\nhint: put it into the environment variable `{variable}`")
+                format!("`{server}` wants a key ({status})\nhint: put it into the environment variable `{variable}`")
             }
-        }
+        };
+        KeyRefused(why).into()
     }
 
     fn redact(&self, text: &str) -> String {
