@@ -340,6 +340,9 @@ pub enum ModelsCommand {
         /// Only this pool
         #[arg(long)]
         pool: Option<String>,
+        /// Only the exports for this provider [default: those for the processor, and where a card has its own, those too]
+        #[arg(long)]
+        provider: Option<Provider>,
     },
     /// What each evaluator's 8-bit graphs cost in accuracy, as measured when they were exported
     Drift {
@@ -352,6 +355,9 @@ pub enum ModelsCommand {
         /// Only this pool
         #[arg(long)]
         pool: Option<String>,
+        /// Only the exports for this provider [default: those for the processor, and those for a card that are there]
+        #[arg(long)]
+        provider: Option<Provider>,
     },
 }
 

@@ -1,25 +1,28 @@
 //! `poq models list` and `poq models verify`: what is in the registry, what is on disk, and how to get the rest.
 
+mod form;
 mod needs;
 
 use super::context::Context;
 use crate::cli::ModelsCommand;
 use crate::exit_code::ExitCode;
-use crate::model::manifest::{Exported, Presence, presence};
+use crate::model::manifest::Exported;
+use crate::model::provider::Provider;
 use crate::model::registry::{Architecture, Model, Registry, Role};
 use anyhow::{Result, ensure};
+use form::{Form, forms};
 use needs::{Needs, Total};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 /// Dispatches.
 pub fn command(context: &Context, command: &ModelsCommand) -> Result<ExitCode> {
     let registry = context.registry()?;
     match command {
-        ModelsCommand::List { pool } => list(context, &registry, pool.as_deref()),
+        ModelsCommand::List { pool, provider } => list(context, &registry, pool.as_deref(), *provider),
         ModelsCommand::Drift { pool } => drift(context, &registry, pool.as_deref()),
-        ModelsCommand::Verify { pool } => verify(context, &registry, pool.as_deref()),
+        ModelsCommand::Verify { pool, provider } => verify(context, &registry, pool.as_deref(), *provider),
     }
 }
 
@@ -38,9 +41,10 @@ struct Entry<'m> {
     sha256: Vec<Option<&'m str>>,
     accept_licence_at: Option<String>,
     needs: Needs,
-    state: &'static str,
-    problem: Option<String>,
-    bring_with: Option<String>,
+    #[serde(flatten)]
+    form: Form,
+    /// The export for a card, where that is another one and no provider was asked for.
+    cuda: Option<Form>,
 }
 
 #[derive(Serialize)]
@@ -58,12 +62,8 @@ fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Mo
     Ok(models)
 }
 
-fn entry<'m>(registry: &Registry, model: &'m Model) -> Entry<'m> {
-    let (state, problem) = match presence(registry, model) {
-        Presence::Ready => ("ready", None),
-        Presence::Missing => ("missing", None),
-        Presence::Broken(problem) => ("broken", Some(problem)),
-    };
+fn entry<'m>(registry: &Registry, model: &'m Model, provider: Option<Provider>) -> Entry<'m> {
+    let (first, card) = forms(model, provider);
     Entry {
         key: &model.key,
         pool: &model.pool,
@@ -85,29 +85,58 @@ fn entry<'m>(registry: &Registry, model: &'m Model) -> Entry<'m> {
         sha256: model.artifacts.iter().map(|artifact| artifact.sha256.as_deref()).collect(),
         accept_licence_at: needs::licence_page(model),
         needs: Needs::of(model),
-        state,
-        problem,
-        bring_with: (state != "ready").then(|| format!("just models {}", model.pool)),
+        form: Form::of(registry, &first),
+        cuda: card.map(|model| Form::of(registry, &model)),
     }
 }
 
-fn list(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<ExitCode> {
-    let entries: Vec<Entry> = selected(registry, pool)?.into_iter().map(|model| entry(registry, model)).collect();
+impl Entry<'_> {
+    fn forms(&self) -> impl Iterator<Item = &Form> {
+        [&self.form].into_iter().chain(&self.cuda)
+    }
+
+    /// One state per form, e.g. `missing / ready (cuda)`.
+    fn state(&self) -> String {
+        self.forms().map(Form::said).collect::<Vec<_>>().join(" / ")
+    }
+
+    /// Whether the model can be run, in one form at least, and none is broken.
+    fn can_be_run(&self) -> bool {
+        self.forms().any(|form| form.state == "ready") && self.forms().all(|form| form.state != "broken")
+    }
+}
+
+fn list(context: &Context, registry: &Registry, pool: Option<&str>, provider: Option<Provider>) -> Result<ExitCode> {
+    let models = selected(registry, pool)?;
+    let entries: Vec<Entry> = models.into_iter().map(|model| entry(registry, model, provider)).collect();
     let mut text = String::new();
     let width = entries.iter().map(|entry| entry.key.len()).max().unwrap_or(0);
+    let states = entries.iter().map(|entry| entry.state().len()).max().unwrap_or(0);
     for entry in &entries {
         let _ = writeln!(
             text,
-            "{:width$}  {:<7}  {:<9}  {:<13}  {:<5}  {:<10}  {}",
-            entry.key, entry.state, entry.role, entry.architecture, entry.precision, entry.licence, entry.name
+            "{:width$}  {:<states$}  {:<9}  {:<13}  {:<5}  {:<10}  {}",
+            entry.key,
+            entry.state(),
+            entry.role,
+            entry.architecture,
+            entry.precision,
+            entry.licence,
+            entry.name
         );
-        if let Some(problem) = &entry.problem {
+        for problem in entry.forms().filter_map(|form| form.problem.as_ref()) {
             let _ = writeln!(text, "{:width$}  {}", "", problem.lines().next().unwrap_or_default());
         }
     }
-    let mut recipes: Vec<&str> = entries.iter().filter_map(|entry| entry.bring_with.as_deref()).collect();
-    recipes.dedup();
-    for recipe in recipes {
+    let mut recipes: Vec<String> = Vec::new();
+    for entry in entries.iter().filter(|entry| !entry.can_be_run()) {
+        recipes.extend(entry.forms().filter_map(|form| form.bring_with.clone()));
+        if context.models.with_file_name("experiments").join(format!("{}.toml", entry.pool)).exists() {
+            recipes.push(format!("just reproduce {}", entry.pool));
+        }
+    }
+    let mut named = HashSet::new();
+    for recipe in recipes.iter().filter(|recipe| named.insert(*recipe)) {
         let _ = writeln!(text, "what is missing comes with `{recipe}`");
     }
     let total = Total::of(entries.iter().map(|entry| &entry.needs));
@@ -157,27 +186,39 @@ fn drift(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<E
 }
 
 #[derive(Serialize)]
-struct Verdict<'m> {
-    key: &'m str,
+struct Verdict {
+    key: String,
+    provider: Provider,
     state: &'static str,
     problem: Option<String>,
 }
 
-fn verify(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<ExitCode> {
-    let verdict = |model| {
-        let model: &Model = model;
-        match presence(registry, model) {
-            Presence::Missing => Verdict { key: &model.key, state: "missing", problem: None },
-            _ => match Exported::open(registry, model).and_then(|exported| exported.verify()) {
-                Ok(()) => Verdict { key: &model.key, state: "ok", problem: None },
-                Err(error) => Verdict { key: &model.key, state: "broken", problem: Some(format!("{error:#}")) },
-            },
-        }
-    };
-    let verdicts: Vec<Verdict> = selected(registry, pool)?.into_iter().map(verdict).collect();
+impl Verdict {
+    /// Hashes what is there.
+    fn of(registry: &Registry, model: &Model) -> Self {
+        let Form { provider, state, problem, .. } = Form::of(registry, model);
+        let verified = match state {
+            "ready" => Exported::open(registry, model).and_then(|exported| exported.verify()),
+            _ => return Self { key: model.key.clone(), provider, state, problem },
+        };
+        let problem = verified.err().map(|error| format!("{error:#}"));
+        Self { key: model.key.clone(), provider, state: if problem.is_none() { "ok" } else { "broken" }, problem }
+    }
+}
+
+fn verify(context: &Context, registry: &Registry, pool: Option<&str>, provider: Option<Provider>) -> Result<ExitCode> {
+    let mut verdicts = Vec::new();
+    for model in selected(registry, pool)? {
+        let (first, card) = forms(model, provider);
+        verdicts.push(Verdict::of(registry, &first));
+        // Only who has a card needs its export.
+        let card = card.map(|model| Verdict::of(registry, &model));
+        verdicts.extend(card.filter(|verdict| verdict.state != "missing"));
+    }
     let mut text = String::new();
-    for Verdict { key, state, problem } in &verdicts {
-        let _ = writeln!(text, "{key}: {state}");
+    for Verdict { key, provider, state, problem } in &verdicts {
+        let on = if *provider == Provider::Cuda { " (cuda)" } else { "" };
+        let _ = writeln!(text, "{key}{on}: {state}");
         for line in problem.iter().flat_map(|problem| problem.lines()) {
             let _ = writeln!(text, "  {line}");
         }

@@ -250,6 +250,41 @@ fn models_are_listed_and_verified() {
 }
 
 #[test]
+fn the_exports_for_a_card_are_listed_and_verified_too() {
+    let scratch = Scratch::new();
+    let line = |arguments: &[&str]| {
+        let list = scratch.poq(&[&["models", "list"], arguments].concat(), 0).stdout;
+        (list.lines().find(|line| line.starts_with("tiny_decoder ")).expect("listed").to_owned(), list)
+    };
+    assert!(line(&[]).0.contains("ready / ready (cuda)"), "{}", line(&[]).0);
+    let verify = scratch.poq(&["models", "verify"], 0).stdout;
+    assert!(verify.contains("tiny_decoder: ok\ntiny_decoder (cuda): ok\n"), "{verify}");
+
+    std::fs::remove_dir_all(scratch.path("models/tiny_decoder")).expect("remove");
+    let (with_card, list) = line(&[]);
+    assert!(with_card.contains("missing / ready (cuda)") && !list.contains("comes with"), "{list}");
+    assert!(line(&["--provider", "cpu"]).1.contains("comes with `just models tiny`"));
+    let (card, list) = line(&["--provider", "cuda"]);
+    assert!(card.contains("  ready (cuda)  ") && !list.contains("comes with"), "{list}");
+    assert!(list.contains("none (cuda)"), "a decoder without a form for a card: {list}");
+
+    scratch.write("models/tiny_decoder-f16/model.onnx", "short");
+    let verify = scratch.poq(&["models", "verify", "--provider", "cuda"], 2).stdout;
+    assert!(
+        verify.contains("tiny_decoder (cuda): broken") && verify.contains("--provider cuda` exports it"),
+        "{verify}"
+    );
+    std::fs::remove_dir_all(scratch.path("models/tiny_decoder-f16")).expect("remove");
+    scratch.write("experiments/tiny.toml", "");
+    let (neither, list) = line(&[]);
+    assert!(neither.contains("missing / missing (cuda)"), "{neither}");
+    for recipe in ["just models tiny", "just models tiny --provider cuda", "just reproduce tiny"] {
+        assert_eq!(list.matches(&format!("comes with `{recipe}`")).count(), 1, "{list}");
+    }
+    assert!(!scratch.poq(&["models", "verify"], 0).stdout.contains("tiny_decoder (cuda)"));
+}
+
+#[test]
 fn what_a_pool_takes_is_said_beforehand() {
     let scratch = Scratch::new();
     scratch.write("models/registry.toml", GATED);
