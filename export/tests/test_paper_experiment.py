@@ -118,7 +118,7 @@ class PaperExperiment(HubCase):
         asked.write_text(self.experiment.read_text().replace('provider = "cpu"', 'provider = "cuda"'))
         code, _, said = self.poq("run", str(asked), "--run", "cuda")
         self.assertEqual(code, 2)
-        self.assertRegex(said, "error: stage `generate` of run `cuda`: .*cuda.*\nhint: ")
+        self.assertRegex(said, "error: model `tinyllama_1_1b` is not exported for the provider `cuda`: .*\nhint: `just models paper --provider cuda` ")
         self.assertEqual(list((self.scratch / "results/cuda").rglob("generations/*.parquet")), [])
 
     def run_experiment(self) -> None:

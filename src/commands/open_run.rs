@@ -238,7 +238,7 @@ impl Run {
                         self.record.skipped_models.push(key.clone());
                     }
                 }
-                Err(error) => return Err(error.context("`--skip-missing` would run the rest")),
+                Err(error) => bail!("{error:#}, or `--skip-missing` runs the rest without it"),
             }
         }
         let settings = &self.record.settings;
