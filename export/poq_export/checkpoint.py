@@ -142,14 +142,11 @@ class Place:
         return [self.stored_rows or self.shape[0], *self.shape[1:]]
 
 
-class CheckpointTensors:
-    """A checkpoint's tensors under the names the graph builder asks for, in f32 or rounded to `bits`."""
+class PlacedTensors:
+    """The tensors of a graph by the names that its builder asks for, wherever their values come from."""
 
-    def __init__(self, checkpoint: Checkpoint, places: dict[str, Place], bits: int | None, copies: dict[str, str]) -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, places: dict[str, Place]) -> None:
         self._places = places
-        self._bits = bits
-        self._check(copies)
 
     def names(self) -> set[str]:
         """Every tensor of the graph."""
@@ -162,6 +159,16 @@ class CheckpointTensors:
     def shape(self, name: str) -> tuple[int, ...]:
         """Dimensions of a tensor."""
         return self._places[name].shape
+
+
+class CheckpointTensors(PlacedTensors):
+    """A checkpoint's tensors under the names the graph builder asks for, in f32 or rounded to `bits`."""
+
+    def __init__(self, checkpoint: Checkpoint, places: dict[str, Place], bits: int | None, copies: dict[str, str]) -> None:
+        super().__init__(places)
+        self._checkpoint = checkpoint
+        self._bits = bits
+        self._check(copies)
 
     def values(self, name: str) -> np.ndarray:
         """A tensor in f32, shape [rows, columns] or [columns]."""

@@ -18,13 +18,12 @@ import numpy as np
 import onnx
 from tokenizers import Encoding, Tokenizer
 
-from . import providers
+from . import half, providers
 from .recording import held
 from .registry import Model
 from .target import CPU, Target
 
 MINIMUM_INPUTS = 24
-HALF_GRAPH = "model.f16.onnx"
 HALF_TOLERANCE = 0.05  # of a logit, or of a component of a unit-length vector, in f16 against f32
 
 
@@ -135,9 +134,9 @@ def _check_half(
     model: Model, out_dir: Path, inputs: list[dict], encodings: list[Encoding], expected: np.ndarray, provider: str
 ) -> dict[str, float]:
     """The graph in half precision on CUDA, in one padded batch and alone; nothing where there is none to check."""
-    if provider != "cuda" or HALF_GRAPH not in model.files:
+    if provider != "cuda" or half.GRAPH not in model.files:
         return {}
-    encoder = Encoder(model, out_dir, HALF_GRAPH, provider)
+    encoder = Encoder(model, out_dir, half.GRAPH, provider)
     alone = np.concatenate([encoder.run([encoding]) for encoding in encodings])
     found = {f"in f16 on {provider}, alone": alone, f"in f16 on {provider}, in a batch": encoder.run(encodings)}
     worst = [_compare(model, inputs, values, expected, how, HALF_TOLERANCE) for how, values in found.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import drift, drift_inputs, encoder_gate, manifest, providers, recording, references
+from . import drift, drift_inputs, half, manifest, providers, recording, references
 from .fetch import fetch, sha256
 from .progress import size, step
 from .recipes import RECIPES
@@ -32,7 +32,7 @@ def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
     }
     if target.precision.is_half:
         description |= {"provider": target.provider, "precision": target.precision.name}
-    elif target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files:
+    elif target.provider == "cuda" and half.GRAPH in model.files:
         description["provider"] = target.provider  # its gate ran one graph more
     if recipe.measures_drift(model):
         description["drift_inputs"] = drift_inputs.digest()
@@ -48,7 +48,7 @@ def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
 def gate_needs_card(model: Model, provider: str) -> bool:
     """Whether the parity gate runs a graph on a GPU."""
     target = Target.of(model, provider)
-    return target.precision.is_half or (target.provider == "cuda" and encoder_gate.HALF_GRAPH in model.files)
+    return target.precision.is_half or (target.provider == "cuda" and half.GRAPH in model.files)
 
 
 def check_machine(model: Model, models_dir: Path, provider: str) -> None:

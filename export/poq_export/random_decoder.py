@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from .checkpoint import CheckpointError, Place, row_slices
+from .checkpoint import CheckpointError, Place, PlacedTensors, row_slices
 from .decoder_graph import DecoderGraph
 from .families import Description, describe
 from .graph import EXTERNAL_DATA
@@ -37,24 +37,12 @@ TEMPLATE = (
 )
 
 
-class RandomTensors:
+class RandomTensors(PlacedTensors):
     """Tensors of a described model: norms are ones, the rest is drawn, each tensor from a seed that its name gives."""
 
     def __init__(self, places: dict[str, Place], precision: Precision) -> None:
-        self._places = places
+        super().__init__(places)
         self._precision = precision
-
-    def names(self) -> set[str]:
-        """Every tensor of the graph."""
-        return set(self._places)
-
-    def rows(self, name: str) -> int:
-        """The first dimension of a tensor."""
-        return self._places[name].shape[0]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Dimensions of a tensor."""
-        return self._places[name].shape
 
     def values(self, name: str) -> np.ndarray:
         """A tensor in f32."""

@@ -15,8 +15,8 @@ from unittest import mock
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from poq_export import encoder_gate, pipeline, providers
-from poq_export.encoder_gate import HALF_GRAPH, Encoder, EncoderGateError
+from poq_export import encoder_gate, half, pipeline, providers
+from poq_export.encoder_gate import Encoder, EncoderGateError
 from poq_export.registry import Artifact, Export, Model, PathSource, Scoring
 from poq_export.target import CPU, Target
 
@@ -70,10 +70,10 @@ class Half(unittest.TestCase):
             if values.dtype in (np.float16, np.float32) and values.ndim == 2:
                 changed = (values * (1 + spread * random.normal(size=values.shape))).astype(values.dtype)
                 tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
-        onnx.save_model(content, self.folder / HALF_GRAPH)
+        onnx.save_model(content, self.folder / half.GRAPH)
 
     def test_it_is_held_to_the_recording_on_that_provider_alone(self) -> None:
-        recorded, model = self.reference(), entry(HALF_GRAPH)
+        recorded, model = self.reference(), entry(half.GRAPH)
         self.write_half(2**-10)
         figures = encoder_gate.check(model, self.folder, recorded, CUDA)
         self.assertLess(0, figures["max_abs_difference_f16"])
@@ -89,7 +89,7 @@ class Half(unittest.TestCase):
         self.assertNotIn("tolerance_f16", figures)
 
     def test_only_a_gate_that_ran_it_counts_for_cuda(self) -> None:
-        with_half, without = entry(HALF_GRAPH), entry()
+        with_half, without = entry(half.GRAPH), entry()
         self.assertNotEqual(pipeline.describe(with_half, CUDA), pipeline.describe(with_half, CPU))
         self.assertEqual(pipeline.describe(without, CUDA), pipeline.describe(without, CPU))
         self.assertEqual(CUDA, Target.of(with_half, "cuda"))

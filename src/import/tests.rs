@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn import(rows: &[Value]) -> Result<Imported> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("answers.jsonl");
     let text = rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("write");
     read(&path, Some("qa"))
 }
 
@@ -24,13 +24,13 @@ fn with(mut row: Value, field: &str, value: Value) -> Value {
 }
 
 fn without(mut row: Value, field: &str) -> Value {
-    row.as_object_mut().unwrap().remove(field);
+    row.as_object_mut().expect("a row is an object").remove(field);
     row
 }
 
 #[test]
 fn rows_of_one_task_share_it() {
-    let imported = import(&[row("a", " Ada\n"), row("b", "")]).unwrap();
+    let imported = import(&[row("a", " Ada\n"), row("b", "")]).expect("the rows are good");
     assert_eq!(imported.tasks.len(), 1);
     let task = &imported.tasks[0];
     assert_eq!((task.dataset.as_str(), task.task_type.as_str(), task.input.as_str()), ("imported", "qa", "Who?"));
@@ -54,7 +54,7 @@ fn parquet_and_lines_import_alike() {
         json!({"task_id": 7, "task_type": "summarization", "dataset": "d", "input": "x", "references": ["r", "s"],
             "model": "b", "output": null, "latency_ms": null}),
     ]);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("answers.parquet");
     let texts = |values: [Option<&str>; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let mut lists = ListBuilder::new(StringBuilder::new());
@@ -71,8 +71,8 @@ fn parquet_and_lines_import_alike() {
         ("latency_ms", Arc::new(Float64Array::from(vec![Some(12.5), None]))),
     ];
     write_for_test(&path, columns);
-    let table = read(&path, None).unwrap();
-    assert_eq!(lines.unwrap(), table);
+    let table = read(&path, None).expect("the rows are good");
+    assert_eq!(lines.expect("the lines are read"), table);
     assert_eq!(table.tasks[0].task_id, "7");
     assert_eq!(table.tasks[0].references, ["r", "s"]);
     let failed = &table.generations[1];
@@ -84,9 +84,9 @@ fn parquet_and_lines_import_alike() {
 #[test]
 fn a_reference_stands_before_further_references() {
     let both = with(row("a", "x"), "references", json!(["Lovelace", "Ada"]));
-    assert_eq!(import(&[both]).unwrap().tasks[0].references, ["Ada", "Lovelace"]);
+    assert_eq!(import(&[both]).expect("the rows are good").tasks[0].references, ["Ada", "Lovelace"]);
     let null = with(with(row("a", "x"), "reference", Value::Null), "references", json!(["Lovelace"]));
-    assert_eq!(import(&[null]).unwrap().tasks[0].reference, "Lovelace");
+    assert_eq!(import(&[null]).expect("the rows are good").tasks[0].reference, "Lovelace");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn latencies_are_averaged_over_answers_that_have_one() {
     let timed = |model, input: &str, ms: Value| with(with(row(model, "x"), "latency_ms", ms), "input", json!(input));
     let failed = with(timed("a", "3", json!(900)), "output", Value::Null);
     let rows = [timed("a", "1", json!(10)), timed("a", "2", json!(20.0)), failed, timed("b", "1", Value::Null)];
-    let imported = import(&rows).unwrap();
+    let imported = import(&rows).expect("the rows are good");
     assert_eq!(imported.latencies, BTreeMap::from([("a".to_string(), 15.0)]));
     assert_eq!(imported.generations[2].latency_ms, Some(900.0));
     assert_eq!(
@@ -109,7 +109,7 @@ fn latencies_are_averaged_over_answers_that_have_one() {
 #[test]
 fn unknown_columns_are_ignored_with_one_warning() {
     let extra = with(with(row("a", "x"), "note", json!([1])), "cost", json!(3));
-    let imported = import(&[extra, with(row("b", "x"), "note", json!(1))]).unwrap();
+    let imported = import(&[extra, with(row("b", "x"), "note", json!(1))]).expect("the rows are good");
     assert_eq!(imported.warnings, ["columns that poq does not know were ignored: `cost`, `note`"]);
 }
 
@@ -165,7 +165,7 @@ fn two_answers_to_one_task_name_both_rows() {
 
 #[test]
 fn a_column_of_the_wrong_type_is_named_with_its_row() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("answers.parquet");
     let texts = || Arc::new(StringArray::from(vec!["x", "y"])) as ArrayRef;
     let numbers = Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
@@ -176,12 +176,12 @@ fn a_column_of_the_wrong_type_is_named_with_its_row() {
 
 #[test]
 fn the_task_type_must_come_from_somewhere() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("answers.json");
-    std::fs::write(&path, json!([row("a", "x")]).to_string()).unwrap();
+    std::fs::write(&path, json!([row("a", "x")]).to_string()).expect("the rows are good");
     let message = format!("{:#}", read(&path, None).unwrap_err());
     assert!(message.contains("element 1: the field `task_type` is missing"), "{message}");
     assert!(message.contains("--task-type"), "{message}");
     assert!(format!("{:#}", read(&path, Some("chat")).unwrap_err()).contains("it is `chat`"));
-    assert_eq!(read(&path, Some("summarization")).unwrap().tasks[0].task_type, "summarization");
+    assert_eq!(read(&path, Some("summarization")).expect("the rows are good").tasks[0].task_type, "summarization");
 }
