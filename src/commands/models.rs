@@ -158,7 +158,7 @@ fn drift(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<E
     let mut reports = BTreeMap::new();
     for model in selected(registry, pool)?.into_iter().filter(|model| model.role == Role::Evaluator) {
         let Some(drift) = Exported::open(registry, model).ok().and_then(|exported| exported.manifest.drift) else {
-            let _ = writeln!(text, "{:<22} not measured: `just models {}` exports it", model.key, model.pool);
+            let _ = writeln!(text, "{:<22} not measured: `{}` exports it", model.key, model.recipe());
             continue;
         };
         for (graph, figures) in &drift.graphs {

@@ -195,8 +195,8 @@ impl<'a, 'p> Class<'a, 'p> {
                 )
             } else {
                 format!(
-                    "the KV cache of this row needs {needed} MB, {} are allowed: raise `generation.kv_cache_mb`, then `poq \
-                     generate --retry-failed`",
+                    "the KV cache of this row needs {needed} MB, {} are allowed: raise `generation.kv_cache_mb` or, on a GPU \
+                     where it is not given, free memory; then `poq generate --retry-failed`",
                     options.kv_bytes >> 20
                 )
             };

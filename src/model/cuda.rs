@@ -16,6 +16,9 @@ use std::sync::OnceLock;
 /// By descending version: the build of ONNX Runtime that the registry names is for CUDA 13.
 const LIBRARIES: [&str; 3] = ["libcudart.so.13", "libcudart.so.12", "libcudart.so"];
 
+/// The same of cuDNN.
+const CUDNN: [&str; 2] = ["libcudnn.so.9", "libcudnn.so"];
+
 /// `cudaErrorMemoryAllocation`.
 const OUT_OF_MEMORY: c_int = 2;
 
@@ -53,6 +56,27 @@ pub(super) struct Rectangle {
     pub(super) height: usize,
 }
 
+/// Loads the first library that is there.
+fn first_of(names: &[&str], what: &str) -> Result<Library> {
+    let mut reasons = Vec::new();
+    for name in names {
+        // SAFETY: the initialisers of NVIDIA's libraries have no conditions.
+        match unsafe { Library::new(*name) } {
+            Ok(library) => return Ok(library),
+            Err(error) => reasons.push(format!("{:#}", anyhow!(error))),
+        }
+    }
+    bail!("{what} cannot be loaded: {}", reasons.join("; "))
+}
+
+/// Loads cuDNN, which attention in evaluators is computed with. ONNX Runtime looks for it when it first needs it, and without it
+/// every batch would fail.
+pub(super) fn load_cudnn() -> Result<()> {
+    static LOADED: OnceLock<Result<Library, String>> = OnceLock::new();
+    let loaded = LOADED.get_or_init(|| first_of(&CUDNN, "cuDNN").map_err(|error| format!("{error:#}")));
+    loaded.as_ref().map(|_| ()).map_err(|message| anyhow!("{message}"))
+}
+
 /// The CUDA runtime.
 pub(super) struct Cuda {
     copy: Copy,
@@ -76,15 +100,7 @@ impl Cuda {
     }
 
     fn load() -> Result<Self> {
-        let mut reasons = Vec::new();
-        for name in LIBRARIES {
-            // SAFETY: the initialisers of the CUDA runtime have no conditions, and it is loaded already where a session runs.
-            match unsafe { Library::new(name) } {
-                Ok(library) => return Self::bind(library).with_context(|| format!("`{name}` cannot be used")),
-                Err(error) => reasons.push(error.to_string()),
-            }
-        }
-        bail!("the CUDA runtime cannot be loaded: {}", reasons.join("; "))
+        Self::bind(first_of(&LIBRARIES, "the CUDA runtime")?).context("the CUDA runtime cannot be used")
     }
 
     fn bind(library: Library) -> Result<Self> {

@@ -18,8 +18,8 @@ use super::decoder_graph::DecoderGraph;
 use super::element::Element;
 use super::kv_buffer::KvBuffer;
 use super::kv_cache::{KvShape, Path};
-use super::kv_memory::{KvMemory, write_raw};
 use super::manifest::Exported;
+use super::memory::{Memory, write_raw};
 use super::registry::{Model, Registry};
 use super::session::{Session, SessionOptions};
 use super::slots::Slots;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// A decoder graph and the facts read from its inputs and outputs.
 pub struct Decoder {
     /// Where the cache and what is fed at every step lie. Before the session, for it goes before it.
-    memory: Arc<KvMemory>,
+    memory: Arc<Memory>,
     session: Session,
     graph: DecoderGraph,
 }
@@ -122,7 +122,7 @@ impl Decoder {
     /// Computes as ever, but keeps the cache as if it were on a GPU of little memory.
     #[cfg(test)]
     pub(crate) fn pretend(mut self, card: super::pretended::Card) -> Self {
-        self.memory = Arc::new(KvMemory::Pretended(card));
+        self.memory = Arc::new(Memory::Pretended(card));
         self
     }
 
@@ -299,7 +299,7 @@ fn bias(element: Element, shape: [usize; 4], values: Vec<f32>) -> Result<DynTens
     if element == Element::F32 {
         return Tensor::from_array((shape, values)).map(Tensor::upcast).map_err(failed);
     }
-    let mut tensor = KvMemory::Host.tensor(element.declared(), &shape)?;
+    let mut tensor = Memory::Host.tensor(element.declared(), &shape)?;
     let bits: Vec<u8> = values.into_iter().flat_map(|value| half_bits(element, value).to_ne_bytes()).collect();
     write_raw(&mut tensor, &bits)?;
     Ok(tensor)

@@ -4,8 +4,8 @@
 use super::buffers::InputBuffers;
 use super::cuda::Cuda;
 use super::element::Element;
-use super::kv_memory::{Device, KvMemory};
 use super::manifest::HINT;
+use super::memory::{Device, Memory};
 use super::out_of_memory;
 use super::placement;
 use super::provider::{Precision, Provider};
@@ -83,7 +83,10 @@ impl Session {
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         let buffers = match options.provider {
             Provider::Cpu | Provider::OpenVino => None,
-            Provider::Cuda => Some(device_buffers(&inner).with_context(|| failed_to_load(path, options.provider))?),
+            Provider::Cuda => {
+                let memory = device_memory(&inner).with_context(|| failed_to_load(path, options.provider))?;
+                Some(InputBuffers::new(memory))
+            }
         };
         Ok(Self { buffers, inner, provider: options.provider, inputs, outputs })
     }
@@ -119,17 +122,8 @@ impl Session {
     }
 
     /// The memory that the graph computes in.
-    pub(super) fn memory(&self) -> Result<KvMemory> {
-        if self.provider != Provider::Cuda {
-            return Ok(KvMemory::Host);
-        }
-        let pinned = (AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput);
-        let device = Device::new(
-            Cuda::get()?,
-            gpu_allocator(&self.inner, AllocationDevice::CUDA, MemoryType::Default)?,
-            gpu_allocator(&self.inner, pinned.0, pinned.1)?,
-        );
-        Ok(KvMemory::Device(device))
+    pub(super) fn memory(&self) -> Result<Memory> {
+        if self.provider == Provider::Cuda { device_memory(&self.inner) } else { Ok(Memory::Host) }
     }
 
     /// Dimensions of an output as the graph declares them; -1 where they are free.
@@ -171,10 +165,10 @@ impl Session {
         read(value)
     }
 
-    /// Keeps input tensors where this allocator has its memory.
+    /// Keeps input tensors in this memory.
     #[cfg(test)]
-    pub(super) fn keep_inputs(&mut self, allocator: Allocator) {
-        self.buffers = Some(InputBuffers::new(allocator));
+    pub(super) fn keep_inputs(&mut self, memory: Memory) {
+        self.buffers = Some(InputBuffers::new(memory));
     }
 
     /// Shapes of input tensors that are kept.
@@ -208,9 +202,11 @@ impl Session {
     }
 }
 
-/// Buffers in the memory of the GPU that the session runs on.
-fn device_buffers(session: &OrtSession) -> Result<InputBuffers> {
-    gpu_allocator(session, AllocationDevice::CUDA, MemoryType::Default).map(InputBuffers::new)
+/// The memory of the GPU that the session runs on.
+fn device_memory(session: &OrtSession) -> Result<Memory> {
+    let device = gpu_allocator(session, AllocationDevice::CUDA, MemoryType::Default)?;
+    let pinned = gpu_allocator(session, AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput)?;
+    Ok(Memory::Device(Device::new(Cuda::get()?, device, pinned)))
 }
 
 /// An allocator of the GPU that the session runs on, or of host memory that it copies to.
@@ -256,7 +252,8 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
 const CUDA_HINT: &str = "hint: `just runtime cuda` brings the library that has it, which takes an NVIDIA GPU with its driver, and CUDA 13 and cuDNN 9 where the loader finds them \
                          (LD_LIBRARY_PATH); without a GPU, `provider = \"cpu\"` in the experiment";
 
-fn failed_to_load(path: &Path, provider: Provider) -> String {
+/// What was loaded from where, and what brings it.
+pub(super) fn failed_to_load(path: &Path, provider: Provider) -> String {
     let library = runtime::library().map_or_else(String::new, |library| format!(" with `{}`", library.display()));
     let hint = match provider {
         Provider::Cpu => return format!("cannot load `{}`\n{HINT}", path.display()),
