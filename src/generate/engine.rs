@@ -312,8 +312,8 @@ impl<'a, 'p> Class<'a, 'p> {
                 slots = self.decoder.keep_slots(slots, &kept)?;
                 live.retain(Option::is_some);
             }
-            self.step(&mut slots, live, &mut finished, totals)?;
-            made = Some(slots);
+            // Slots of a step that failed are not used again.
+            made = self.step(&mut slots, live, &mut finished, totals)?.then_some(slots);
             self.flush(finished, totals, emit)?;
         }
     }

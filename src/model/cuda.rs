@@ -31,6 +31,7 @@ type Set2d = unsafe extern "C" fn(*mut c_void, usize, c_int, usize, usize, *mut 
 type Set = unsafe extern "C" fn(*mut c_void, c_int, usize, *mut c_void) -> c_int;
 type MemoryInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
 type Synchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
+type WaitForEverything = unsafe extern "C" fn() -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
 type LastError = unsafe extern "C" fn() -> c_int;
 
@@ -85,6 +86,7 @@ pub(super) struct Cuda {
     set_2d: Set2d,
     memory_info: MemoryInfo,
     synchronize: Synchronize,
+    wait_for_everything: WaitForEverything,
     error_text: ErrorText,
     last_error: LastError,
     /// Keeps the functions' code where it is.
@@ -112,6 +114,7 @@ impl Cuda {
                 set: *library.get::<Set>(b"cudaMemsetAsync")?,
                 set_2d: *library.get::<Set2d>(b"cudaMemset2DAsync")?,
                 memory_info: *library.get::<MemoryInfo>(b"cudaMemGetInfo")?,
+                wait_for_everything: *library.get::<WaitForEverything>(b"cudaDeviceSynchronize")?,
                 synchronize: *library.get::<Synchronize>(b"cudaStreamSynchronize")?,
                 error_text: *library.get::<ErrorText>(b"cudaGetErrorString")?,
                 last_error: *library.get::<LastError>(b"cudaGetLastError")?,
@@ -157,6 +160,13 @@ impl Cuda {
     pub(super) fn synchronize(&self) -> Result<()> {
         // SAFETY: the null stream always exists.
         let code = unsafe { (self.synchronize)(DEFAULT_STREAM) };
+        self.check(code, "waiting for the GPU")
+    }
+
+    /// Waits for all that the card has to do, ONNX Runtime's work as well.
+    pub(super) fn wait_for_everything(&self) -> Result<()> {
+        // SAFETY: has no conditions.
+        let code = unsafe { (self.wait_for_everything)() };
         self.check(code, "waiting for the GPU")
     }
 

@@ -145,7 +145,8 @@ impl Session {
         output: &str,
         read: impl FnOnce(&DynValue) -> Result<R>,
     ) -> Result<R> {
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let provider = self.provider;
+        let failed = |error: ort::Error| failed_inference(provider, &error);
         let Some(buffers) = &mut self.buffers else {
             let tensor = |(name, data)| Ok((Cow::Borrowed(name), tensor_i64(&shape, data)?.into()));
             let inputs: Inputs<'_> = inputs.into_iter().map(tensor).collect::<Result<_>>()?;
@@ -179,12 +180,13 @@ impl Session {
 
     /// A call whose tensors stay bound from one run to the next.
     pub(super) fn bind(&self) -> Result<IoBinding> {
-        self.inner.create_binding().map_err(|error| anyhow!("cannot prepare a call: {error}"))
+        self.inner.create_binding().map_err(|error| out_of_memory::error("cannot prepare a call", &error))
     }
 
     /// Runs the graph on bound tensors and returns one output.
     pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let provider = self.provider;
+        let failed = |error: ort::Error| failed_inference(provider, &error);
         let mut outputs = self.inner.run_binding(binding).map_err(failed)?;
         outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
     }
@@ -194,11 +196,23 @@ impl Session {
         if self.provider != Provider::Cuda {
             return self.run_bound(binding, output);
         }
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let failed = |error: ort::Error| failed_inference(Provider::Cuda, &error);
         let mut options = RunOptions::new().map_err(failed)?;
         options.set("memory.enable_memory_arena_shrinkage", "gpu:0").map_err(failed)?;
         let mut outputs = self.inner.run_binding_with_options(binding, &options).map_err(failed)?;
         outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
+    }
+}
+
+/// A call that failed. On a GPU what it had begun goes on, and nobody may use that memory before it is done.
+fn failed_inference(provider: Provider, error: &ort::Error) -> anyhow::Error {
+    let error = out_of_memory::error("inference failed", error);
+    if provider != Provider::Cuda {
+        return error;
+    }
+    match Cuda::get().and_then(Cuda::wait_for_everything) {
+        Ok(()) => error,
+        Err(lost) => error.context(format!("{lost:#}")),
     }
 }
 

@@ -11,6 +11,7 @@ use super::decoder_graph::DecoderGraph;
 use super::kv_buffer::KvBuffer;
 use super::kv_cache::Path;
 use super::memory::Memory;
+use super::out_of_memory;
 use super::session::Session;
 use anyhow::{Result, anyhow, ensure};
 use ort::session::IoBinding;
@@ -54,7 +55,8 @@ impl Fed {
 }
 
 fn bind(binding: &mut IoBinding, name: &str, tensor: &DynTensor) -> Result<()> {
-    binding.bind_input(name, tensor).map_err(|error| anyhow!("cannot bind `{name}` of a decode step: {error}"))
+    let failed = |error| out_of_memory::error(&format!("cannot bind `{name}` of a decode step"), &error);
+    binding.bind_input(name, tensor).map_err(failed)
 }
 
 impl Slots {
@@ -84,7 +86,7 @@ impl Slots {
         let landing = memory.landing(TensorElementType::Float32, &shape)?;
         binding
             .bind_output("logits", &mut logits)
-            .map_err(|error| anyhow!("cannot bind the logits of a decode step: {error}"))?;
+            .map_err(|error| out_of_memory::error("cannot bind the logits of a decode step", &error))?;
         let memory = Arc::clone(memory);
         let mut slots = Self { kv, ids, mask, positions, logits, landing, lengths, memory, binding };
         for slot in 0..rows {
