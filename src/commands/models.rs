@@ -57,6 +57,7 @@ fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Mo
     let models: Vec<&Model> =
         registry.models.iter().filter(|model| pool.is_none_or(|pool| model.pool == pool)).collect();
     let mut pools: Vec<&str> = registry.models.iter().map(|model| model.pool.as_str()).collect();
+    pools.sort_unstable();
     pools.dedup();
     ensure!(!models.is_empty(), "no model is in the pool `{}`; there are: {}", pool.unwrap_or("any"), pools.join(", "));
     Ok(models)
