@@ -1,6 +1,7 @@
 //! One cell of a sweep, measured in a process of its own: a request in, what came of it out, both as JSON.
 
 use crate::executor::{Interrupted, Quit, Totals};
+use crate::model::device;
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::score::{Evaluator, Execution, Pair};
@@ -43,6 +44,8 @@ pub struct CellResult {
     pub latency_ms_p99: f64,
     /// Highest resident memory of the cell's process, in MB.
     pub peak_memory_mb: Option<f64>,
+    /// Most memory of the GPU that was seen taken after a pass, in MB, whatever else is on the card included.
+    pub peak_device_memory_mb: Option<f64>,
     /// Share of padded tokens that were padding.
     pub padding_waste: f64,
     /// Share of the workers' time spent inferring.
@@ -64,7 +67,7 @@ pub fn measure(
     let (jobs, indices) = identity.jobs(pairs);
     evaluator.compute(jobs.iter().take(WARM_UP).cloned(), quit, |_| Ok(()))?;
     let mut values: Vec<Option<Vec<f32>>> = vec![None; jobs.len()];
-    let (mut totals, mut seconds) = (Totals::default(), Vec::new());
+    let (mut totals, mut seconds, mut peak_device) = (Totals::default(), Vec::new(), None);
     let mut first_error = None;
     for _ in 0..request.repeats.max(1) {
         let pass = evaluator.compute(jobs.iter().cloned(), quit, |done| {
@@ -85,6 +88,7 @@ pub fn measure(
         }
         seconds.push(round(pass.elapsed));
         totals.add(&pass);
+        peak_device = peak_device.max(device::bytes_taken(evaluator.provider())?);
     }
     let score = |pair: &Pair| {
         let pieces = identity.pieces(pair).ok()?;
@@ -100,6 +104,7 @@ pub fn measure(
         latency_ms_p95: infer.p95_ms,
         latency_ms_p99: infer.p99_ms,
         peak_memory_mb: machine::peak_memory_mb(),
+        peak_device_memory_mb: peak_device.map(machine::megabytes),
         padding_waste: totals.padding_waste(),
         busy_share: totals.busy_share(),
         scores: pairs.iter().map(score).collect(),

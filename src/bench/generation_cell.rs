@@ -4,6 +4,7 @@
 use crate::executor::Quit;
 use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
+use crate::model::device;
 use crate::model::provider::Provider;
 use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
@@ -68,6 +69,8 @@ pub struct GenerationResult {
     pub near_ties: usize,
     /// Highest resident memory of the cell's process, in MB.
     pub peak_memory_mb: Option<f64>,
+    /// Most memory of the GPU that was seen taken after a pass, in MB, whatever else is on the card included.
+    pub peak_device_memory_mb: Option<f64>,
     /// Every answer as decoded, in the order of the sample.
     pub answers: Vec<String>,
 }
@@ -112,7 +115,7 @@ pub fn measure(
     generator.answer_all(&requests[..requests.len().min(WARM_UP)], batching, quit)?;
     let (mut seconds, mut latency_ms, mut first_token_ms) = (Vec::new(), Vec::new(), Vec::new());
     let (mut reading, mut read_tokens) = (0.0, 0);
-    let (mut totals, mut rows) = (Totals::default(), Vec::new());
+    let (mut totals, mut rows, mut peak_device) = (Totals::default(), Vec::new(), None);
     for _ in 0..request.repeats.max(1) {
         (totals, rows) = generator.answer_all(&requests, batching, quit)?;
         let expected = rows.len() * request.new_tokens;
@@ -122,6 +125,7 @@ pub fn measure(
         first_token_ms.extend(rows.iter().filter_map(|row| row.first_token_ms));
         reading += totals.prefill.as_secs_f64();
         read_tokens += totals.read_tokens;
+        peak_device = peak_device.max(device::bytes_taken(model.provider)?);
     }
     let together = rows.iter().filter_map(|row| row.batch_rows).max().unwrap_or_default();
     Ok(GenerationResult {
@@ -137,6 +141,7 @@ pub fn measure(
         kv_cache_mb: totals.kv_bytes as f64 / f64::from(1 << 20),
         near_ties: totals.near_ties,
         peak_memory_mb: machine::peak_memory_mb(),
+        peak_device_memory_mb: peak_device.map(machine::megabytes),
         answers: in_order(&requests, rows),
     })
 }

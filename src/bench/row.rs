@@ -39,6 +39,7 @@ pub fn row(request: &CellRequest, result: Result<CellResult>, baseline: &mut Opt
         latency_ms_p95: figure(|result| result.latency_ms_p95),
         latency_ms_p99: figure(|result| result.latency_ms_p99),
         peak_memory_mb: result.as_ref().and_then(|result| result.peak_memory_mb),
+        peak_device_memory_mb: result.as_ref().and_then(|result| result.peak_device_memory_mb),
         padding_waste: figure(|result| result.padding_waste),
         busy_share: figure(|result| result.busy_share),
         largest_difference_vs_f32: compared.and_then(|(largest, _)| largest),
@@ -81,6 +82,7 @@ pub fn generation_row(
         latency_ms_p95: Some(result.latency_ms.p95),
         latency_ms_p99: Some(result.latency_ms.p99),
         peak_memory_mb: result.peak_memory_mb,
+        peak_device_memory_mb: result.peak_device_memory_mb,
         decoded_together: Some(count(result.decoded_together)),
         prompt_tokens: Some(result.prompt_tokens as i64),
         prompt_tokens_read: Some(result.prompt_tokens_read as i64),
@@ -171,6 +173,7 @@ mod tests {
             kv_cache_mb: 1.0,
             near_ties: 1,
             peak_memory_mb: None,
+            peak_device_memory_mb: None,
             answers: answers.map(str::to_owned).to_vec(),
         };
         let mut baseline = None;

@@ -141,6 +141,7 @@ pub(super) mod tests {
             latency_ms_p95: Some(2.0),
             latency_ms_p99: Some(3.0),
             peak_memory_mb: Some(100.0),
+            peak_device_memory_mb: None,
             padding_waste: Some(0.02),
             busy_share: Some(0.99),
             largest_difference_vs_f32: Some(0.0),

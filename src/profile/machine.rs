@@ -36,6 +36,12 @@ pub fn peak_memory_mb() -> Option<f64> {
     kilobytes(&status, "VmHWM").map(|kilobytes| kilobytes as f64 / 1024.0)
 }
 
+/// Bytes in MB.
+#[must_use]
+pub fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;

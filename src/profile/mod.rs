@@ -127,7 +127,7 @@ impl Measurement {
             throughput: Some(self.samples as f64 / seconds),
             tokens_per_s: Some(self.tokens as f64 / seconds),
             peak_memory_mb: self.peak_memory_mb,
-            peak_device_memory_mb: self.peak_device_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)),
+            peak_device_memory_mb: self.peak_device_bytes.map(machine::megabytes),
             cost_norm: 0.0,
             source: "measured".to_owned(),
         }

@@ -52,6 +52,11 @@ pub struct BenchRow {
     /// system does not say.
     #[schemars(extend("unit" = "MB"))]
     pub peak_memory_mb: Option<f64>,
+    /// Most memory of the GPU that was seen taken after a pass, in MB, weights and whatever else is on the card included; null
+    /// unless a GPU computed, and when the cell did not run.
+    #[schemars(extend("unit" = "MB"))]
+    #[serde(default)]
+    pub peak_device_memory_mb: Option<f64>,
     /// Share of padded tokens that were padding; null for LLMs and when the cell did not run.
     #[schemars(extend("unit" = "share, 0 to 1"))]
     pub padding_waste: Option<f64>,
@@ -126,6 +131,7 @@ impl BenchRow {
             latency_ms_p95: None,
             latency_ms_p99: None,
             peak_memory_mb: None,
+            peak_device_memory_mb: None,
             padding_waste: None,
             busy_share: None,
             largest_difference_vs_f32: None,
