@@ -8,6 +8,7 @@ from typing import Any
 from . import drift, drift_inputs, half, manifest, providers, recording, references
 from .fetch import fetch, sha256
 from .progress import size, step
+from .providers import ProviderError
 from .recipes import RECIPES
 from .registry import Model, RegistryError
 from .target import CPU, Target
@@ -71,7 +72,15 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, prov
         details.append(size(sum((out_dir / name).stat().st_size for name in model.files)))
     reference = recording.of(model, artifacts, out_dir, target, references.committed(model))
     with step(f"passed the parity gate on {target.provider}") as details:
-        gate = recipe.check(model, out_dir, reference, target)
+        try:
+            gate = recipe.check(model, out_dir, reference, target)
+        except Exception as error:
+            if not (gate_needs_card(model, provider) and providers.is_out_of_memory(error)):
+                raise
+            raise ProviderError(
+                f"memory ran out in the gate of model `{model.key}` on {target.provider}: end what else uses the card "
+                f"(`nvidia-smi` lists it), or take a larger one ({error})"
+            ) from None
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
     if recipe.measures_drift(model):
         with step("measured the graphs in fewer bits against f32") as details:
