@@ -30,7 +30,7 @@ def main() -> int:
         due = due_models(models, arguments, providers)
         plan = Plan(
             entries, due, [one for one in sets if one.problem()], arguments.models_dir, providers,
-            not arguments.fetch_only, arguments.torch_comes,
+            not arguments.fetch_only, arguments.torch_comes, models if arguments.experiment else [],
         )  # fmt: skip
         if (arguments.preflight or plan.uses_hub()) and not is_ready(plan, arguments):
             return 1

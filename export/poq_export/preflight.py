@@ -136,10 +136,10 @@ def check_memory(plan: Plan, findings: Findings) -> None:
 
 
 def check_card(plan: Plan, findings: Findings) -> None:
-    """The card has to hold the largest model. Where no gate runs on it, a machine that only exports needs none."""
+    """The card has to hold the largest model. Where neither a gate nor an experiment runs on it, a machine needs none."""
     needs = [
         (found.run_gpu, model.key)
-        for model in plan.models
+        for model in [*plan.models, *plan.run]
         if (found := footprint.of(model, plan.providers.of(model))) and found.run_gpu
     ]
     if not needs:
@@ -148,16 +148,17 @@ def check_card(plan: Plan, findings: Findings) -> None:
     gates = gates_on_a_card(plan)
     if (card := machine.largest_card()) is None:
         text = f"card: nvidia-smi does not answer; running `{key}` takes about {gigabytes(largest)} of a card"
-        if gates:
+        if gates or plan.on_a_card():
             named = ", ".join(model.key for model in gates)
-            findings.problems.append(f"{text}, and the parity gate of {named} needs one; without it {ON_THE_CPU}")
+            whose = f"the parity gate of {named} needs one" if gates else "the experiment computes on one"
+            findings.problems.append(f"{text}, and {whose}; without it {ON_THE_CPU}")
         else:
             findings.notes.append(text)
         return
     text = f"card: running `{key}` takes about {gigabytes(largest)}, {card.name} has {gigabytes(card.bytes)}"
     (findings.problems if largest > card.bytes else findings.notes).append(text)
-    if gates:
-        in_bf16 = any(Target.of(model, plan.providers.of(model)).precision is BF16 for model in gates)
+    if on_it := [*gates, *plan.on_a_card()]:
+        in_bf16 = any(Target.of(model, "cuda").precision is BF16 for model in on_it)
         findings.problems += [f"card: {text}; without it {ON_THE_CPU}" for text in too_old(card, in_bf16)]
 
 
@@ -181,18 +182,19 @@ def gates_on_a_card(plan: Plan) -> list[Model]:
 def check_cuda(plan: Plan, findings: Findings) -> None:
     """Whether ONNX Runtime, and torch where it records, compute on the card; asked later where they are installed next."""
     gates = gates_on_a_card(plan)
-    if not gates or plan.torch_comes:
+    on_it = [*gates, *plan.on_a_card()]
+    if not on_it or plan.torch_comes:
         return
     try:
         providers.check("cuda")
     except ProviderError as error:
-        findings.problems.append(f"cuda: {error}")
+        findings.problems += [f"cuda: {error}"] if gates else []  # poq brings an ONNX Runtime of its own
         return
     from . import cuda_trial
 
     decoders = [model for model in gates if model.architecture == "decoder" and not recording.lacks(model)]
     by_torch = any(recording.is_to_be_made(model, plan.models_dir, "cuda") for model in decoders)
-    found = cuda_trial.problems(any(model.architecture != "decoder" for model in gates), by_torch)
+    found = cuda_trial.problems(any(model.architecture != "decoder" for model in on_it), by_torch)
     findings.problems += [f"cuda: {text}" for text in found]
     if not found:
         findings.notes.append(f"cuda: ONNX Runtime{' and torch compute' if by_torch else ' computes'} on the card")

@@ -8,10 +8,11 @@ import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import onnxruntime
 from hub_case import OWN, HubCase
-from poq_export import footprint, machine, preflight, registry
+from poq_export import cuda_trial, footprint, machine, preflight, providers, registry
 from poq_export.plan import Plan
 from poq_export.registry import Artifact, Export, Model, PathSource
 
@@ -97,6 +98,42 @@ class Preflight(HubCase):
         ran = self.run_export(*wanted, "--preflight", PATH="/nowhere")
         self.assertEqual(ran.code, 0, ran.said)
         self.assertIn("nvidia-smi does not answer", ran.said)
+
+    def test_an_experiment_whose_models_are_exported_still_computes_on_a_card(self) -> None:
+        self.checkpoint("llama")
+        (self.models / "registry.toml").write_text(self.entries)
+        entries = registry.load(self.models / "registry.toml")
+        on_cuda, said = registry.Providers("cuda", "cuda"), []
+        for run, providers_of, card in (
+            (entries.models, on_cuda, None), ([], on_cuda, None), (entries.models, registry.Providers(), None),
+            (entries.models, on_cuda, machine.Card("T", 1 << 40, "550.1", (9, 0))),
+        ):  # fmt: skip
+            findings = preflight.Findings()
+            with mock.patch.object(machine, "largest_card", return_value=card):
+                preflight.check_card(Plan(entries, [], [], self.models, providers_of, run=run), findings)
+            said.append(findings.problems)
+        self.assertEqual([len(problems) for problems in said], [1, 0, 0, 1])
+        self.assertRegex(said[0][0], "nvidia-smi does not answer; .* and the experiment computes on one; without it set both")
+        self.assertRegex(said[3][0], "the driver of T is 550.1, CUDA 13 takes")
+
+    def test_cuda_is_tried_for_what_is_exported_and_for_what_is_run(self) -> None:
+        self.checkpoint("llama")
+        (self.models / "registry.toml").write_text(self.entries)
+        entries = registry.load(self.models / "registry.toml")
+        evaluator = dataclasses.replace(entries.models[0], key="e", role="evaluator", architecture="cross_encoder")
+        on_cuda, found = registry.Providers("cuda", "cuda"), []
+        for due, run, comes in (
+            (entries.models, [], False), ([], [*entries.models, evaluator], False), ([], [], False), (entries.models, [], True),
+        ):  # fmt: skip
+            findings = preflight.Findings()
+            with (
+                mock.patch.object(providers, "check"),
+                mock.patch.object(cuda_trial, "problems", return_value=["no card"]) as tried,
+            ):
+                plan = Plan(entries, due, [], self.models, on_cuda, torch_comes=comes, run=run)
+                preflight.check_cuda(plan, findings)
+            found.append((tried.call_args and tried.call_args.args[0], findings.problems))
+        self.assertEqual(found, [(False, ["cuda: no card"]), (True, ["cuda: no card"]), (None, []), (None, [])])
 
     def test_an_old_python_is_told_where_models_are_for_a_gpu(self) -> None:
         self.checkpoint("llama")
