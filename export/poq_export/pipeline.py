@@ -41,9 +41,12 @@ def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
 
 
 def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
-    """Whether there is nothing to do."""
+    """Whether there is nothing to do. An evaluator whose gate ran on a card as well serves every provider."""
     target = Target.of(model, provider)
-    return manifest.is_current(target.directory(model, models_dir), describe(model, target))
+    descriptions = [describe(model, target)]
+    if not gate_needs_card(model, provider) and model.architecture != "decoder":
+        descriptions.append(describe(model, Target("cuda")))
+    return any(manifest.is_current(target.directory(model, models_dir), description) for description in descriptions)
 
 
 def gate_needs_card(model: Model, provider: str) -> bool:

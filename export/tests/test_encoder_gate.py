@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from poq_export import encoder_gate, half, pipeline, providers
+from poq_export import encoder_gate, half, manifest, pipeline, providers
 from poq_export.encoder_gate import Encoder, EncoderGateError
 from poq_export.registry import Artifact, Export, Model, PathSource, Scoring
 from poq_export.target import CPU, Target
@@ -102,6 +102,17 @@ class Half(unittest.TestCase):
         with mock.patch.object(providers, "session", session):
             with self.assertRaisesRegex(EncoderGateError, "model `tiny_cross`, input .*, run in f32 on cuda, alone: differs"):
                 encoder_gate.check(model, self.folder, recorded, CUDA)
+
+    def test_a_gate_that_ran_on_cuda_counts_for_the_cpu_and_not_the_other_way_round(self) -> None:
+        model, out_dir = entry(half.GRAPH), self.folder / "tiny_cross"
+        out_dir.mkdir()
+        for name in model.files:
+            (out_dir / name).write_text(name)
+        for target, expected in ((CUDA, [True, True]), (CPU, [True, False])):
+            manifest.write(model, out_dir, {}, pipeline.describe(model, target))
+            self.assertEqual([pipeline.is_current(model, self.folder, name) for name in ("cpu", "cuda")], expected)
+        (out_dir / half.GRAPH).write_text("other")
+        self.assertFalse(pipeline.is_current(model, self.folder, "cpu"))
 
     def test_only_a_gate_that_ran_it_counts_for_cuda(self) -> None:
         with_half, without = entry(half.GRAPH), entry()
