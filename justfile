@@ -50,9 +50,13 @@ export *ARGUMENTS: export-environment
     python={{export_python}}
     environment=$("$python" -m poq_export {{ARGUMENTS}} --environment)
     if [[ $environment != export ]]; then
-        "$python" -m poq_export {{ARGUMENTS}} --preflight --torch-comes || [[ " {{ARGUMENTS}} " == *" --skip-missing "* ]]
-        [[ " {{ARGUMENTS}} " == *" --preflight "* ]] && exit
-        just reference-environment "$environment"
+        asked=$([[ " {{ARGUMENTS}} " == *" --preflight "* ]] && echo yes || true)
+        # Once it is installed, the environment itself looks: whether CUDA and torch compute on the card.
+        if [[ -z $asked || ! -e .venv/$environment/requirements.txt ]]; then
+            "$python" -m poq_export {{ARGUMENTS}} --preflight --torch-comes || [[ " {{ARGUMENTS}} " == *" --skip-missing "* ]]
+            [[ -n $asked ]] && exit
+            just reference-environment "$environment"
+        fi
         python=.venv/$environment/bin/python
     fi
     "$python" -m poq_export {{ARGUMENTS}}

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from poq_export import providers
 from poq_export.recording import Request
 
 ENCODER_SCHEMA = 1  # version of what an encoder's recording holds
@@ -18,7 +19,15 @@ ENCODER_SCHEMA = 1  # version of what an encoder's recording holds
 def record(request: Request) -> dict[str, Any]:
     """The reference's answers, in the form that the model's gate reads. All it reads is there: it asks no hub."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    return (decoder if request.model.architecture == "decoder" else encoder)(request)
+    try:
+        return (decoder if request.model.architecture == "decoder" else encoder)(request)
+    except RuntimeError as error:  # torch's own class for it would make whoever asked import torch
+        if request.target.provider != "cuda" or not providers.is_out_of_memory(error):
+            raise
+        raise SystemExit(
+            "the card's memory ran out: end what else uses it (`nvidia-smi` lists it), or take a larger one "
+            f"({str(error).splitlines()[0]})"
+        ) from None
 
 
 def decoder(request: Request) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Place:
 def place(provider: str, precision: str) -> Place:
     """For an export; an error where torch has no such device."""
     if provider == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"torch {version('torch')} sees no CUDA device, on which the reference is to be recorded")
+        sees_none = f"torch {version('torch')} sees no CUDA device to compute on"
+        sys.exit(f"{sees_none}: `nvidia-smi` has to name one, with a driver for CUDA 13")
     return Place(provider, DTYPES[precision])
 
 

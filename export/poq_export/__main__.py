@@ -30,7 +30,7 @@ def main() -> int:
         due = due_models(models, arguments, providers)
         plan = Plan(
             entries, due, [one for one in sets if one.problem()], arguments.models_dir, providers,
-            not arguments.fetch_only, arguments.torch_comes,
+            not arguments.fetch_only, arguments.torch_comes, models if arguments.experiment else [],
         )  # fmt: skip
         if (arguments.preflight or plan.uses_hub()) and not is_ready(plan, arguments):
             return 1
@@ -90,14 +90,15 @@ def wanted_providers(arguments: argparse.Namespace) -> Providers:
 
 
 def environment(models: list[Model], providers: Providers, arguments: argparse.Namespace) -> str:
-    """`export`; or `reference`, with torch, where some model's recording is to be made; or `cuda`, where the gate of a model
-    without a committed one runs on a GPU. Fetching alone takes neither."""
-    from . import recording  # needs packages that `--runtime-only` does without
+    """`export`; or `reference`, with torch, where some model's recording is to be made; or `cuda`, where a gate runs on a GPU
+    or a model without a committed recording is to. Fetching alone takes neither."""
+    from . import pipeline, recording  # need packages that `--runtime-only` does without
 
     if arguments.fetch_only:
         return "export"
     unrecorded = [model for model in models if not references.is_committed(model)]
-    if any(providers.of(model) == "cuda" for model in unrecorded):
+    on_a_card = any(pipeline.gate_needs_card(model, providers.of(model)) for model in models)
+    if on_a_card or any(providers.of(model) == "cuda" for model in unrecorded):
         return "cuda"
     to_be_made = any(recording.is_to_be_made(model, arguments.models_dir, providers.of(model)) for model in unrecorded)
     return "reference" if to_be_made else "export"
@@ -151,9 +152,19 @@ def bring_all(due: list[Model], arguments: argparse.Namespace, providers: Provid
     say(f"{len(failed)} of {len(due)} failed: {', '.join(failed)}")
     if arguments.skip_missing:
         return 0
-    command = f"reproduce {arguments.experiment.stem}" if arguments.experiment else f"models {arguments.pool}"
-    say(f"hint: `just {command} --skip-missing` does without")
+    if not arguments.model:
+        say(f"hint: `{as_typed(arguments)} --skip-missing` does without")
     return 1
+
+
+def as_typed(arguments: argparse.Namespace) -> str:
+    """The recipe that a command line stands for."""
+    flags = f" --provider {arguments.provider}" if arguments.provider else ""
+    if not arguments.experiment:
+        return f"just models {arguments.pool}{' --fetch-only' if arguments.fetch_only else ''}{flags}"
+    if arguments.fetch_only:
+        return f"just fetch {arguments.experiment.stem}{flags}"
+    return f"just reproduce {arguments.experiment.stem}"  # its flags are those of `poq run`
 
 
 if __name__ == "__main__":

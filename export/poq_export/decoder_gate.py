@@ -59,7 +59,9 @@ def check(model: Model, out_dir: Path, reference: dict[str, Any], target: Target
         differing = {name: reference[name] for name in ("tokenizer_differs",) if name in reference}
         return figures | differing  # the graph was given the ids of the tokenizer that is exported
     except GateFailure as failure:
-        raise GateFailure(f"{failure}; {layers.straying(path, reference, target)}") from None
+        said = str(failure)
+    # Not before the failure is gone: its frames keep a session, and a card may not hold the model twice.
+    raise GateFailure(f"{said}; {layers.straying(path, reference, target)}")
 
 
 class Gate:

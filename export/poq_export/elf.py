@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 
 LOADABLE, DYNAMIC = 1, 2  # kinds of segment
@@ -15,7 +16,7 @@ class ElfError(Exception):
     """Not a 64-bit little-endian ELF file."""
 
 
-def needed(content: bytes) -> list[str]:
+def needed(content: bytes | mmap.mmap) -> list[str]:
     """The names in its `NEEDED` entries, in order."""
     if content[:6] != b"\x7fELF\x02\x01":
         raise ElfError("not a 64-bit little-endian ELF file")
@@ -44,5 +45,5 @@ def _offset(address: int, segments: list[tuple[int, ...]]) -> int:
     raise ElfError(f"no segment is loaded to the address {address:#x}")
 
 
-def _string(content: bytes, start: int) -> str:
-    return content[start : content.index(b"\0", start)].decode()
+def _string(content: bytes | mmap.mmap, start: int) -> str:
+    return content[start : content.find(b"\0", start)].decode()

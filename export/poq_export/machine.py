@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
-NVIDIA_SMI = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+FIELDS = "name,driver_version,compute_cap,memory.total"
+NVIDIA_SMI = ["nvidia-smi", f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A card and its memory in bytes."""
+    """A card, its memory in bytes, its driver and its compute capability; `None` for what nvidia-smi does not know."""
 
     name: str
     bytes: int
+    driver: str | None = None
+    capability: tuple[int, int] | None = None
 
 
 def existing(path: Path) -> Path:
@@ -58,5 +62,18 @@ def largest_card(command: list[str] | None = None) -> Card | None:
         answer = subprocess.run(command or NVIDIA_SMI, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    cards = [line.rsplit(",", 1) for line in answer.splitlines() if line.rsplit(",", 1)[-1].strip().isdigit()]
-    return max((Card(name.strip(), int(size) << 20) for name, size in cards), key=lambda card: card.bytes, default=None)
+    cards = filter(None, map(_card, answer.splitlines()))
+    return max(cards, key=lambda card: card.bytes, default=None)
+
+
+def _card(line: str) -> Card | None:
+    """One line of nvidia-smi's; a name may hold a comma."""
+    found = re.fullmatch(r"(.+), ([^,]+), ([^,]+), (\d+)", line.strip())
+    if found is None:
+        return None
+    name, driver, capability, megabytes = found.groups()
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", capability)
+    return Card(
+        name, int(megabytes) << 20, driver if re.match(r"\d+\b", driver) else None,
+        (int(numbers[1]), int(numbers[2])) if numbers else None,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from . import drift, drift_inputs, half, manifest, providers, recording, references
 from .fetch import fetch, sha256
 from .progress import size, step
+from .providers import ProviderError
 from .recipes import RECIPES
 from .registry import Model, RegistryError
 from .target import CPU, Target
@@ -40,9 +41,12 @@ def describe(model: Model, target: Target = CPU) -> dict[str, Any]:
 
 
 def is_current(model: Model, models_dir: Path, provider: str = "cpu") -> bool:
-    """Whether there is nothing to do."""
+    """Whether there is nothing to do. An evaluator whose gate ran on a card as well serves every provider."""
     target = Target.of(model, provider)
-    return manifest.is_current(target.directory(model, models_dir), describe(model, target))
+    descriptions = [describe(model, target)]
+    if not gate_needs_card(model, provider) and model.architecture != "decoder":
+        descriptions.append(describe(model, Target("cuda")))
+    return any(manifest.is_current(target.directory(model, models_dir), description) for description in descriptions)
 
 
 def gate_needs_card(model: Model, provider: str) -> bool:
@@ -71,7 +75,15 @@ def export(model: Model, models_dir: Path, cache: Path, wheels: WheelStore, prov
         details.append(size(sum((out_dir / name).stat().st_size for name in model.files)))
     reference = recording.of(model, artifacts, out_dir, target, references.committed(model))
     with step(f"passed the parity gate on {target.provider}") as details:
-        gate = recipe.check(model, out_dir, reference, target)
+        try:
+            gate = recipe.check(model, out_dir, reference, target)
+        except Exception as error:
+            if not (gate_needs_card(model, provider) and providers.is_out_of_memory(error)):
+                raise
+            raise ProviderError(
+                f"memory ran out in the gate of model `{model.key}` on {target.provider}: end what else uses the card "
+                f"(`nvidia-smi` lists it), or take a larger one ({error})"
+            ) from None
         details += [f"{name} {value:.3g}" for name, value in gate.items() if isinstance(value, float)]
     if recipe.measures_drift(model):
         with step("measured the graphs in fewer bits against f32") as details:

@@ -20,6 +20,11 @@ class Plan:
     providers: Providers
     export: bool = True  # or fetch alone
     torch_comes: bool = False  # it is installed next, and not to be missed
+    run: list[Model] = dataclasses.field(default_factory=list)  # an experiment's models, exported or not: it computes with them
+
+    def on_a_card(self) -> list[Model]:
+        """The models that the experiment computes with on a GPU."""
+        return [model for model in self.run if self.providers.of(model) == "cuda"]
 
     def uses_hub(self) -> bool:
         """Whether anything comes from the hub."""

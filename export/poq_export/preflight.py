@@ -6,15 +6,20 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from . import datasets, footprint, hub, machine, pipeline, recording, runtime, web
+from . import datasets, footprint, hub, machine, pipeline, providers, recording, runtime, web
 from .datasets import UrlSource
 from .download import DownloadError
 from .plan import Plan
+from .precision import BF16
 from .preflight_files import Wanted, look_up
 from .progress import gigabytes, say
-from .registry import HubSource, RegistryError
+from .providers import ProviderError
+from .registry import HubSource, Model, RegistryError
+from .target import Target
 
 CUDA_PYTHON = (3, 11)  # what the packages of requirements-cuda.txt need at least
+CUDA_DRIVER = 580  # the first for CUDA 13
+CUDA_CAPABILITY, BF16_CAPABILITY = (7, 5), (8, 0)  # Turing, Ampere
 ON_THE_CPU = 'set both `provider`s to "cpu" in the experiment (docs/reproducing.md, Without a GPU)'
 
 
@@ -55,6 +60,7 @@ def check(plan: Plan) -> Findings:
         check_packages(plan, findings)
         check_memory(plan, findings)
         check_card(plan, findings)
+        check_cuda(plan, findings)
     check_disks(plan, to_come, findings)
     check_runtime(plan, findings)
     return findings
@@ -130,25 +136,68 @@ def check_memory(plan: Plan, findings: Findings) -> None:
 
 
 def check_card(plan: Plan, findings: Findings) -> None:
-    """The card has to hold the largest model. Where no gate runs on it, a machine that only exports needs none."""
+    """The card has to hold the largest model. Where neither a gate nor an experiment runs on it, a machine needs none."""
     needs = [
         (found.run_gpu, model.key)
-        for model in plan.models
+        for model in [*plan.models, *plan.run]
         if (found := footprint.of(model, plan.providers.of(model))) and found.run_gpu
     ]
     if not needs:
         return
     largest, key = max(needs)
+    gates = gates_on_a_card(plan)
     if (card := machine.largest_card()) is None:
         text = f"card: nvidia-smi does not answer; running `{key}` takes about {gigabytes(largest)} of a card"
-        gates = [model.key for model in plan.models if pipeline.gate_needs_card(model, plan.providers.of(model))]
-        if gates:
-            findings.problems.append(f"{text}, and the parity gate of {', '.join(gates)} needs one; without it {ON_THE_CPU}")
+        if gates or plan.on_a_card():
+            named = ", ".join(model.key for model in gates)
+            whose = f"the parity gate of {named} needs one" if gates else "the experiment computes on one"
+            findings.problems.append(f"{text}, and {whose}; without it {ON_THE_CPU}")
         else:
             findings.notes.append(text)
         return
     text = f"card: running `{key}` takes about {gigabytes(largest)}, {card.name} has {gigabytes(card.bytes)}"
     (findings.problems if largest > card.bytes else findings.notes).append(text)
+    if on_it := [*gates, *plan.on_a_card()]:
+        in_bf16 = any(Target.of(model, "cuda").precision is BF16 for model in on_it)
+        findings.problems += [f"card: {text}; without it {ON_THE_CPU}" for text in too_old(card, in_bf16)]
+
+
+def too_old(card: machine.Card, in_bf16: bool) -> list[str]:
+    """What a build for CUDA 13, or arithmetic in bf16, asks of a card and its driver."""
+    found = []
+    if card.driver is not None and int(card.driver.split(".")[0]) < CUDA_DRIVER:
+        found.append(f"the driver of {card.name} is {card.driver}, CUDA 13 takes {CUDA_DRIVER} or newer")
+    needed, what = (BF16_CAPABILITY, "arithmetic in bf16") if in_bf16 else (CUDA_CAPABILITY, "CUDA 13")
+    if card.capability is not None and card.capability < needed:
+        has, takes = (".".join(map(str, numbers)) for numbers in (card.capability, needed))
+        found.append(f"{card.name} has compute capability {has}, {what} takes {takes} or higher")
+    return found
+
+
+def gates_on_a_card(plan: Plan) -> list[Model]:
+    """The models whose parity gate runs on it."""
+    return [model for model in plan.models if pipeline.gate_needs_card(model, plan.providers.of(model))]
+
+
+def check_cuda(plan: Plan, findings: Findings) -> None:
+    """Whether ONNX Runtime, and torch where it records, compute on the card; asked later where they are installed next."""
+    gates = gates_on_a_card(plan)
+    on_it = [*gates, *plan.on_a_card()]
+    if not on_it or plan.torch_comes:
+        return
+    try:
+        providers.check("cuda")
+    except ProviderError as error:
+        findings.problems += [f"cuda: {error}"] if gates else []  # poq brings an ONNX Runtime of its own
+        return
+    from . import cuda_trial
+
+    decoders = [model for model in gates if model.architecture == "decoder" and not recording.lacks(model)]
+    by_torch = any(recording.is_to_be_made(model, plan.models_dir, "cuda") for model in decoders)
+    found = cuda_trial.problems(any(model.architecture != "decoder" for model in on_it), by_torch)
+    findings.problems += [f"cuda: {text}" for text in found]
+    if not found:
+        findings.notes.append(f"cuda: ONNX Runtime{' and torch compute' if by_torch else ' computes'} on the card")
 
 
 def check_disks(plan: Plan, to_come: int, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""The gate of encoders for the provider cuda: the graph in half precision is held to the same recording, on that provider.
+"""The gate of encoders for the provider cuda: both graphs are held to the same recording, on that provider.
 
 There is no GPU here; what stands for the provider is the CPU's, so that everything but the device is the real thing.
 """
@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from poq_export import encoder_gate, half, pipeline, providers
+from poq_export import encoder_gate, half, manifest, pipeline, providers
 from poq_export.encoder_gate import Encoder, EncoderGateError
 from poq_export.registry import Artifact, Export, Model, PathSource, Scoring
 from poq_export.target import CPU, Target
@@ -46,7 +46,7 @@ class Half(unittest.TestCase):
         for patch in (
             mock.patch.dict(providers.EXECUTION, {"cuda": "CPUExecutionProvider"}),
             mock.patch.dict(providers.OPTIONS, {"cuda": {}}),
-            mock.patch("onnxruntime.preload_dlls"),
+            mock.patch.object(providers, "load_libraries"),
         ):
             patch.start()
             self.addCleanup(patch.stop)
@@ -76,17 +76,43 @@ class Half(unittest.TestCase):
         recorded, model = self.reference(), entry(half.GRAPH)
         self.write_half(2**-10)
         figures = encoder_gate.check(model, self.folder, recorded, CUDA)
-        self.assertLess(0, figures["max_abs_difference_f16"])
-        self.assertLess(figures["max_abs_difference_f16"], figures["tolerance_f16"])
+        self.assertLess(0, figures["max_abs_difference_f16_cuda"])
+        self.assertLess(figures["max_abs_difference_f16_cuda"], figures["tolerance_f16_cuda"])
         self.assertLess(figures["max_abs_difference"], 1e-4)
         self.write_half(0.5)
-        self.assertNotIn("tolerance_f16", encoder_gate.check(model, self.folder, recorded, CPU))
+        self.assertNotIn("tolerance_f16_cuda", encoder_gate.check(model, self.folder, recorded, CPU))
         with self.assertRaisesRegex(EncoderGateError, "model `tiny_cross`, input .*, run in f16 on cuda, alone: differs"):
             encoder_gate.check(model, self.folder, recorded, CUDA)
 
     def test_a_model_without_one_is_checked_as_for_the_cpu(self) -> None:
         figures = encoder_gate.check(entry(), self.folder, self.reference(), CUDA)
-        self.assertNotIn("tolerance_f16", figures)
+        self.assertNotIn("tolerance_f16_cuda", figures)
+
+    def test_the_f32_graph_is_held_to_it_on_that_provider_as_well(self) -> None:
+        recorded, model = self.reference(), entry(half.GRAPH)
+        self.write_half(0.5)
+        shutil.move(self.folder / half.GRAPH, self.folder / "as_cuda_computes_it.onnx")
+        self.write_half(2**-10)
+        real = providers.session
+
+        def session(path: Path, provider: str = "cpu") -> Any:
+            wrong = provider == "cuda" and path.name == "model.onnx"
+            return real(path.with_name("as_cuda_computes_it.onnx") if wrong else path, provider)
+
+        with mock.patch.object(providers, "session", session):
+            with self.assertRaisesRegex(EncoderGateError, "model `tiny_cross`, input .*, run in f32 on cuda, alone: differs"):
+                encoder_gate.check(model, self.folder, recorded, CUDA)
+
+    def test_a_gate_that_ran_on_cuda_counts_for_the_cpu_and_not_the_other_way_round(self) -> None:
+        model, out_dir = entry(half.GRAPH), self.folder / "tiny_cross"
+        out_dir.mkdir()
+        for name in model.files:
+            (out_dir / name).write_text(name)
+        for target, expected in ((CUDA, [True, True]), (CPU, [True, False])):
+            manifest.write(model, out_dir, {}, pipeline.describe(model, target))
+            self.assertEqual([pipeline.is_current(model, self.folder, name) for name in ("cpu", "cuda")], expected)
+        (out_dir / half.GRAPH).write_text("other")
+        self.assertFalse(pipeline.is_current(model, self.folder, "cpu"))
 
     def test_only_a_gate_that_ran_it_counts_for_cuda(self) -> None:
         with_half, without = entry(half.GRAPH), entry()

@@ -32,6 +32,24 @@ class Justfile(unittest.TestCase):
             self.assertEqual(self.run_just("cuda-libraries", folder=folder), f"{own}\n")
             self.assertEqual(self.run_just("cuda-libraries", folder=folder, LD_LIBRARY_PATH="/own"), f"{own}:/own\n")
 
+    def test_a_preflight_looks_with_the_environment_that_is_installed(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for name in ("export", ".venv/export/bin", ".venv/cuda/bin"):
+                (folder / name).mkdir(parents=True)
+            for name in ("export/requirements.txt", ".venv/export/requirements.txt"):
+                (folder / name).touch()
+            for name in ("export", "cuda"):
+                python = folder / f".venv/{name}/bin/python"
+                answer = f'[[ "${{@: -1}}" == --environment ]] && echo cuda || echo {name} "$@"'
+                python.write_text(f"#!/usr/bin/env bash\n{answer}\n")
+                python.chmod(0o755)
+            asked = ("preflight", "paper")
+            first = self.run_just(*asked, folder=folder)
+            self.assertRegex(first, "^export -m poq_export --experiment .* --preflight --preflight --torch-comes\n$")
+            (folder / ".venv/cuda/requirements.txt").touch()
+            self.assertRegex(self.run_just(*asked, folder=folder), "^cuda -m poq_export --experiment .* --preflight\n$")
+
     def test_a_recipe_is_described_by_what_it_does(self) -> None:
         listed = [line.split(" # ", 1)[-1] for line in self.run_just("--list").splitlines() if " # " in line]
         self.assertGreater(len(listed), 10)

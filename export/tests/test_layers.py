@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import unittest
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,24 @@ class Layers(Case):
             with self.subTest(where), mock.patch.object(decoder_gate, "held", lambda _: recorded["artifacts"]):
                 with self.assertRaisesRegex(GateFailure, f"model `tiny_qwen2`, input 0 .*; {where}"):
                     decoder_gate.check(entry, out_dir, content)
+
+    def test_the_session_of_the_gate_is_gone_before_that_of_the_layers_opens(self) -> None:
+        with spoiling("blk.1.ffn_up.weight"):
+            out_dir = self.graph(FAMILIES["llama"], F32)
+        recorded, opened, alive = reference("tiny_llama"), [], []
+
+        class Session(decoder_gate.DecoderSession):
+            def __init__(self, *arguments: Any) -> None:
+                alive.append([session() is not None for session in opened])
+                super().__init__(*arguments)
+                opened.append(weakref.ref(self))
+
+        held = mock.patch.object(decoder_gate, "held", lambda _: recorded["artifacts"])
+        in_gate, in_layers = (mock.patch.object(module, "DecoderSession", Session) for module in (decoder_gate, layers))
+        with held, in_gate, in_layers:
+            with self.assertRaisesRegex(GateFailure, "the first to stray is layer 1 "):
+                decoder_gate.check(model(FAMILIES["llama"]), out_dir, recorded)
+        self.assertEqual(alive, [[], [False]])
 
     def test_what_goes_wrong_in_looking_does_not_hide_the_failure(self) -> None:
         found = layers.straying(self.folder / "absent.onnx", reference("tiny_llama"), Target())

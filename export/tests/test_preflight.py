@@ -8,9 +8,11 @@ import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import onnxruntime
 from hub_case import OWN, HubCase
-from poq_export import footprint, machine, preflight, registry
+from poq_export import cuda_trial, footprint, machine, preflight, providers, registry
 from poq_export.plan import Plan
 from poq_export.registry import Artifact, Export, Model, PathSource
 
@@ -44,9 +46,8 @@ class Preflight(HubCase):
             '[data]\nsets = [{ dataset = "own" }, { dataset = "far" }]\n'
             '[generation]\nmodels = ["tiny_gemma2", "unrecorded", "tiny_qwen2"]\n'
         )
-        ran = self.run_export(
-            "--experiment", str(experiment), "--preflight", "--provider", "cuda", **self.card("NVIDIA Test, 81559")
-        )
+        card = self.card("NVIDIA Test, 550.54, 7.5, 81559")
+        ran = self.run_export("--experiment", str(experiment), "--preflight", "--provider", "cuda", **card)
         self.assertEqual(ran.code, 1)
         expected = [
             "no token of the hub: set HF_TOKEN",
@@ -57,10 +58,14 @@ class Preflight(HubCase):
             "data set `far`: http://127.0.0.1:9/far.json: .*refused",
             "memory: exporting `tiny_gemma2` takes about 400002.0 GB",
             "card: running `tiny_gemma2` takes about 220002.0 GB, NVIDIA Test has 85.5 GB",
+            "card: the driver of NVIDIA Test is 550.54, CUDA 13 takes 580 or newer; without it set both .* to .cpu.",
+            "card: NVIDIA Test has compute capability 7.5, arithmetic in bf16 takes 8.0 or higher; without it ",
             "disk: 0.0 GB to fetch into .* \\+ 200000.0 GB to export into .*; .* GB are free",
         ]
         if importlib.util.find_spec("torch") is None:
             expected.append("the parity gate of unrecorded needs torch and transformers: .*requirements-cuda.txt")
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            expected.append("cuda: the gate of a model exported for cuda runs it there, .* has no CUDAExecutionProvider; ")
         for problem in expected:
             self.assertRegex(ran.said, f"  - .*{problem}")
         self.assertIn(f"preflight: {len(expected)} missing", ran.said)
@@ -69,8 +74,9 @@ class Preflight(HubCase):
     def test_with_everything_there_it_says_what_will_come(self) -> None:
         self.checkpoint("gemma2", gated=True)
         ran = self.run_export(
-            "--pool", "paper", "--preflight", "--provider", "cuda", token=True, **self.card("Small, 8192\nLarge, 9000")
-        )
+            "--pool", "paper", "--preflight", "--provider", "cuda", "--torch-comes", token=True,
+            **self.card("Small, 580.65.06, 9.0, 8192\nLarge, 580.65.06, 8.9, 9000"),
+        )  # fmt: skip
         self.assertEqual(ran.code, 0, ran.said)
         for note in (
             "1 models to export", "hub: 5 files, 0 of them in the cache", "the token is accepted",
@@ -92,6 +98,42 @@ class Preflight(HubCase):
         ran = self.run_export(*wanted, "--preflight", PATH="/nowhere")
         self.assertEqual(ran.code, 0, ran.said)
         self.assertIn("nvidia-smi does not answer", ran.said)
+
+    def test_an_experiment_whose_models_are_exported_still_computes_on_a_card(self) -> None:
+        self.checkpoint("llama")
+        (self.models / "registry.toml").write_text(self.entries)
+        entries = registry.load(self.models / "registry.toml")
+        on_cuda, said = registry.Providers("cuda", "cuda"), []
+        for run, providers_of, card in (
+            (entries.models, on_cuda, None), ([], on_cuda, None), (entries.models, registry.Providers(), None),
+            (entries.models, on_cuda, machine.Card("T", 1 << 40, "550.1", (9, 0))),
+        ):  # fmt: skip
+            findings = preflight.Findings()
+            with mock.patch.object(machine, "largest_card", return_value=card):
+                preflight.check_card(Plan(entries, [], [], self.models, providers_of, run=run), findings)
+            said.append(findings.problems)
+        self.assertEqual([len(problems) for problems in said], [1, 0, 0, 1])
+        self.assertRegex(said[0][0], "nvidia-smi does not answer; .* and the experiment computes on one; without it set both")
+        self.assertRegex(said[3][0], "the driver of T is 550.1, CUDA 13 takes")
+
+    def test_cuda_is_tried_for_what_is_exported_and_for_what_is_run(self) -> None:
+        self.checkpoint("llama")
+        (self.models / "registry.toml").write_text(self.entries)
+        entries = registry.load(self.models / "registry.toml")
+        evaluator = dataclasses.replace(entries.models[0], key="e", role="evaluator", architecture="cross_encoder")
+        on_cuda, found = registry.Providers("cuda", "cuda"), []
+        for due, run, comes in (
+            (entries.models, [], False), ([], [*entries.models, evaluator], False), ([], [], False), (entries.models, [], True),
+        ):  # fmt: skip
+            findings = preflight.Findings()
+            with (
+                mock.patch.object(providers, "check"),
+                mock.patch.object(cuda_trial, "problems", return_value=["no card"]) as tried,
+            ):
+                plan = Plan(entries, due, [], self.models, on_cuda, torch_comes=comes, run=run)
+                preflight.check_cuda(plan, findings)
+            found.append((tried.call_args and tried.call_args.args[0], findings.problems))
+        self.assertEqual(found, [(False, ["cuda: no card"]), (True, ["cuda: no card"]), (None, []), (None, [])])
 
     def test_an_old_python_is_told_where_models_are_for_a_gpu(self) -> None:
         self.checkpoint("llama")
@@ -151,7 +193,12 @@ class Machine(unittest.TestCase):
     def test_a_failing_nvidia_smi_is_no_card(self) -> None:
         self.assertIsNone(machine.largest_card(["false"]))
         self.assertIsNone(machine.largest_card(["echo", "NVIDIA-SMI has failed"]))
-        self.assertEqual(machine.largest_card(["echo", "A, B, 2"]), machine.Card("A, B", 2 << 20))
+        self.assertIsNone(machine.largest_card(["echo", "Field compute_cap is not a valid field to query., 2"]))
+        for line, expected in (
+            ("A, B, 580.65.06, 12.0, 2", machine.Card("A, B", 2 << 20, "580.65.06", (12, 0))),
+            ("A, [N/A], [N/A], 2", machine.Card("A", 2 << 20)),
+        ):
+            self.assertEqual(machine.largest_card(["echo", line]), expected)
 
 
 class Footprints(unittest.TestCase):

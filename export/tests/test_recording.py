@@ -12,11 +12,13 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import record_for_gate
 from poq_export import checkpoint_decoder, decoder_gate, manifest, pipeline, providers, recording, references
 from poq_export.decoder_gate import GateFailure
 from poq_export.graph import EXTERNAL_DATA
 from poq_export.precision import BF16, F16, F32
 from poq_export.providers import ProviderError
+from poq_export.recipes import RECIPES
 from poq_export.recording import RecordingError
 from poq_export.registry import Model, RegistryError
 from poq_export.target import Target
@@ -77,12 +79,18 @@ class Targets(RecordingCase):
         with mock.patch.dict(providers.EXECUTION, everywhere), mock.patch.object(providers, "check"):
             with mock.patch("onnxruntime.InferenceSession.get_providers", return_value=["CPUExecutionProvider"]):
                 with self.assertRaisesRegex(ProviderError, "opened model.onnx on CPUExecutionProvider, not on"):
-                    providers.session(path, "cuda")
+                    with mock.patch.object(providers, "load_libraries"):
+                        providers.session(path, "cuda")
 
 
 def dying(_request: Any) -> None:
     """What the process sees as the kernel does when memory runs out: an end without a word."""
     os._exit(9)
+
+
+def filling(_request: Any) -> None:
+    """As torch ends where a card is too small."""
+    raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 1 GiB")
 
 
 def refusing(_request: Any) -> None:
@@ -162,6 +170,27 @@ class Kept(RecordingCase):
         refused = mock.patch("record_for_gate.record", refusing)
         with refused, self.assertRaisesRegex(RecordingError, "model `tiny_llama_here`: the published length is 3"):
             recording.of(entry, files, self.out_dir, Target(), self.absent)
+
+
+    def test_a_card_that_is_too_small_for_the_reference_is_told_in_one_line(self) -> None:
+        entry, _ = self.entry(cuda_precision="bf16")
+        with mock.patch("record_for_gate.decoder", filling), mock.patch.dict(os.environ):
+            request = recording.Request(entry, {}, Target.of(entry, "cuda"))
+            with self.assertRaisesRegex(SystemExit, "^the card's memory ran out: .*`nvidia-smi`.* allocate 2.00 GiB.\\)$"):
+                record_for_gate.record(request)
+            with self.assertRaisesRegex(RuntimeError, "^CUDA out of memory"):  # what it is on a CPU, it stays
+                record_for_gate.record(dataclasses.replace(request, target=Target()))
+
+    def test_a_card_that_is_too_small_for_the_gate_is_told(self) -> None:
+        entry, files = self.entry(cuda_precision="bf16")
+        full = RuntimeError("bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 130048")
+        recipe = dataclasses.replace(RECIPES["checkpoint_decoder"], check=mock.Mock(side_effect=full))
+        with (
+            mock.patch.dict(RECIPES, checkpoint_decoder=recipe), mock.patch.object(pipeline, "fetch", return_value=files),
+            mock.patch.object(pipeline, "check_machine"), mock.patch.object(recording, "of", return_value=ANSWER),
+            self.assertRaisesRegex(ProviderError, "memory ran out in the gate of model `tiny_llama_here` on cuda: .*130048"),
+        ):  # fmt: skip
+            pipeline.export(entry, self.folder, self.folder / "cache", mock.Mock(), "cuda")
 
 
 @unittest.skipUnless(HAS_TORCH, "torch and transformers are not installed")

@@ -8,8 +8,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from poq_export import registry
-from poq_export.__main__ import environment, parse_arguments, wanted_providers
+from poq_export import references, registry
+from poq_export.__main__ import as_typed, environment, parse_arguments, wanted_providers
 from poq_export.registry import RegistryError, RuntimePackage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -203,6 +203,22 @@ class Experiments(unittest.TestCase):
                     arguments = parse_arguments()
                 cases = [(models, providers) for models in (quick, paper) for providers in (cpu, cuda)]
                 self.assertEqual([environment(*case, arguments) for case in cases], expected)
+
+    def test_a_gate_on_a_card_takes_cudas_environment_whoever_recorded(self) -> None:
+        models = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
+        with mock.patch("sys.argv", ["poq_export"]), mock.patch.object(references, "is_committed", return_value=True):
+            found = [environment(models, registry.Providers(name, name), parse_arguments()) for name in ("cpu", "cuda")]
+        self.assertEqual(found, ["export", "cuda"])
+
+    def test_the_hint_is_what_was_typed(self) -> None:
+        for given, expected in (
+            (("--pool", "paper", "--provider", "cuda"), "just models paper --provider cuda"),
+            (("--pool", "paper", "--fetch-only"), "just models paper --fetch-only"),
+            (("--experiment", "paper.toml"), "just reproduce paper"),
+            (("--experiment", "paper.toml", "--fetch-only", "--provider", "cpu"), "just fetch paper --provider cpu"),
+        ):
+            with mock.patch("sys.argv", ["poq_export", *given]):
+                self.assertEqual(as_typed(parse_arguments()), expected)
 
     def test_the_papers_experiment_needs_the_papers_models(self) -> None:
         pool = registry.load(REPOSITORY / "models" / "registry.toml").select("paper", [])
