@@ -8,6 +8,7 @@ use crate::model::registry::{Model, Registry};
 use crate::model::runtime;
 use crate::output::Printer;
 use crate::profile::machine;
+use crate::store::run_record::Machine;
 use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 
@@ -61,7 +62,7 @@ impl Context {
     /// what computes from here on.
     pub fn prepare(&self, run: &mut Run, registry: &Registry, model: &Model) -> Result<()> {
         run.record.runtime = Some(runtime::load(&self.models, run.record.settings.runtime_provider()?)?);
-        run.record.machine = machine::describe();
+        run.record.machine = Machine { gpu: run.record.settings.gpu()?, ..machine::describe() };
         let exported = Exported::open(registry, model)?;
         exported.verify()?;
         run.record.models.insert(model.key.clone(), exported.hash());

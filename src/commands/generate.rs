@@ -139,6 +139,13 @@ fn answer_all(
     let (mut figures, mut shrunk) = (None, None);
     if !missing.is_empty() {
         context.prepare(run, registry, model)?;
+        context.printer.note(&format!(
+            "{}: {} {}, up to {} rows at once",
+            model.key,
+            model.provider.name(),
+            model.arithmetic(),
+            settings.batch_size
+        ));
         let mut progress = context.printer.progress(&format!("generate {}", model.key), missing.len());
         let mut generator = Generator::open(registry, model, prompter, context.threads)?;
         let totals = generator.answer(

@@ -146,7 +146,14 @@ fn identity(run: &Run) -> Identity {
         directory: run.dir.root().display().to_string(),
         poq_version: record.poq_version.clone(),
         started: record.created.clone(),
-        machine: format!("{}, {} cores, {} MB, {}", machine.cpu, machine.cores, machine.memory_mb, machine.system),
+        machine: format!(
+            "{}{}, {} cores, {} MB, {}",
+            machine.gpu.as_ref().map(|gpu| format!("{gpu}; ")).unwrap_or_default(),
+            machine.cpu,
+            machine.cores,
+            machine.memory_mb,
+            machine.system
+        ),
         runtime: record.runtime.as_ref().map_or_else(
             || "no model was loaded".to_owned(),
             |runtime| format!("ONNX Runtime {}, {}", runtime.version, runtime.provider),

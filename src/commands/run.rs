@@ -65,8 +65,8 @@ pub fn command(context: &Context, arguments: &RunArguments) -> Result<ExitCode> 
     Ok(ExitCode::TooManyFailures)
 }
 
-/// Refuses before anything is computed what a later stage would refuse after hours: models that are not exported, and a K that
-/// the evaluators that are there cannot honour. The stages note for themselves who is skipped.
+/// Refuses before anything is computed what a later stage would refuse after hours: models that are not exported, a K that the
+/// evaluators that are there cannot honour, and a GPU that is not there. The stages note for themselves who is skipped.
 fn check_models(context: &Context, run: &mut Run, skip_missing: bool) -> Result<()> {
     let noted = (run.record.models.clone(), run.record.skipped_models.clone());
     generate::models(run, &run.generation_registry(context)?, skip_missing, &mut Vec::new())?;
@@ -79,6 +79,7 @@ fn check_models(context: &Context, run: &mut Run, skip_missing: bool) -> Result<
         bail!("none of the evaluators in `scoring.evaluators` is exported\nhint: `{recipe}` exports them");
     }
     simulate::check_k(run)?;
+    run.record.settings.gpu()?;
     (run.record.models, run.record.skipped_models) = noted;
     Ok(())
 }

@@ -92,7 +92,9 @@ fn a_batch_without_room_is_computed_in_halves() {
         let mut narrow = [Narrow { room, batches: Vec::new() }];
         let mut rows = vec![None; texts.len()];
         run(jobs(&texts).into_iter(), &Bytes, &mut narrow, Limits::new(16, 100), &Quit::default(), |batch| {
-            batch.into_iter().for_each(|row| rows[row.index] = Some(row.result));
+            for row in batch {
+                rows[row.index] = Some(row.result);
+            }
             Ok(())
         })
         .expect("runs");

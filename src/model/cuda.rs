@@ -19,6 +19,11 @@ const LIBRARIES: [&str; 3] = ["libcudart.so.13", "libcudart.so.12", "libcudart.s
 /// The same of cuDNN.
 const CUDNN: [&str; 2] = ["libcudnn.so.9", "libcudnn.so"];
 
+/// What `just runtime cuda` does not bring.
+pub(super) const HINT: &str = "hint: `just runtime cuda` brings ONNX Runtime with CUDA, which takes an NVIDIA GPU with its driver, and \
+    CUDA 13 and cuDNN 9 where the loader finds them: `export LD_LIBRARY_PATH=$(just cuda-libraries)` where `just models` or `just \
+    reproduce` installed them; without a GPU, `provider = \"cpu\"` in the experiment";
+
 /// `cudaErrorMemoryAllocation`.
 const OUT_OF_MEMORY: c_int = 2;
 
@@ -31,6 +36,7 @@ type Set2d = unsafe extern "C" fn(*mut c_void, usize, c_int, usize, usize, *mut 
 type Set = unsafe extern "C" fn(*mut c_void, c_int, usize, *mut c_void) -> c_int;
 type MemoryInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
 type Synchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
+type Properties = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 type WaitForEverything = unsafe extern "C" fn() -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
 type LastError = unsafe extern "C" fn() -> c_int;
@@ -87,6 +93,7 @@ pub(super) struct Cuda {
     memory_info: MemoryInfo,
     synchronize: Synchronize,
     wait_for_everything: WaitForEverything,
+    properties: Properties,
     error_text: ErrorText,
     last_error: LastError,
     /// Keeps the functions' code where it is.
@@ -115,6 +122,7 @@ impl Cuda {
                 set_2d: *library.get::<Set2d>(b"cudaMemset2DAsync")?,
                 memory_info: *library.get::<MemoryInfo>(b"cudaMemGetInfo")?,
                 wait_for_everything: *library.get::<WaitForEverything>(b"cudaDeviceSynchronize")?,
+                properties: *library.get::<Properties>(b"cudaGetDeviceProperties")?,
                 synchronize: *library.get::<Synchronize>(b"cudaStreamSynchronize")?,
                 error_text: *library.get::<ErrorText>(b"cudaGetErrorString")?,
                 last_error: *library.get::<LastError>(b"cudaGetLastError")?,
@@ -161,6 +169,18 @@ impl Cuda {
         // SAFETY: the null stream always exists.
         let code = unsafe { (self.synchronize)(DEFAULT_STREAM) };
         self.check(code, "waiting for the GPU")
+    }
+
+    /// Name of the card that this process uses. Fails where there is none.
+    pub(super) fn name(&self) -> Result<String> {
+        // A structure of about 1,000 bytes that begins with the name, at most 256 bytes of it, in CUDA 12 as in 13.
+        let mut properties = [0_u64; 1024];
+        // SAFETY: there is more room than the structure takes.
+        let code = unsafe { (self.properties)(properties.as_mut_ptr().cast(), 0) };
+        self.check(code, "asking for the GPU's name")?;
+        let bytes: Vec<u8> = properties.iter().flat_map(|word| word.to_ne_bytes()).take(256).collect();
+        let name = CStr::from_bytes_until_nul(&bytes).context("the GPU has no name")?;
+        Ok(name.to_string_lossy().into_owned())
     }
 
     /// Waits for all that the card has to do, ONNX Runtime's work as well.

@@ -2,7 +2,7 @@
 //! conversion of its errors stands here.
 
 use super::buffers::InputBuffers;
-use super::cuda::Cuda;
+use super::cuda::{self, Cuda};
 use super::element::Element;
 use super::manifest::HINT;
 use super::memory::{Device, Memory};
@@ -73,9 +73,13 @@ impl Session {
             let mut builder = builder.with_execution_providers([provider(options)])?;
             builder.commit_from_file(path)
         };
-        let inner = build()
-            .map_err(|error| out_of_memory::error("ONNX Runtime", &error))
-            .with_context(|| failed_to_load(path, options.provider))?;
+        let inner = build().map_err(|error| {
+            let error = out_of_memory::error("ONNX Runtime", &error);
+            if out_of_memory::is_out_of_memory(&error) {
+                return error.context(format!("no memory is left for `{}`\n{NO_ROOM_HINT}", path.display()));
+            }
+            error.context(failed_to_load(path, options.provider))
+        })?;
         if options.provider == Provider::Cuda {
             placement::check(&inner).with_context(|| format!("`{}`", path.display()))?;
         }
@@ -262,16 +266,16 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
     .error_on_failure()
 }
 
-/// What `just runtime cuda` does not bring.
-const CUDA_HINT: &str = "hint: `just runtime cuda` brings the library that has it, which takes an NVIDIA GPU with its driver, and CUDA 13 and cuDNN 9 where the loader finds them \
-                         (LD_LIBRARY_PATH); without a GPU, `provider = \"cpu\"` in the experiment";
+/// What helps where a model does not fit.
+const NO_ROOM_HINT: &str = "hint: free memory, that of the GPU where one computes; every worker of an evaluator has the weights in memory: \
+                            `scoring.workers`, `--workers`";
 
 /// What was loaded from where, and what brings it.
 pub(super) fn failed_to_load(path: &Path, provider: Provider) -> String {
     let library = runtime::library().map_or_else(String::new, |library| format!(" with `{}`", library.display()));
     let hint = match provider {
         Provider::Cpu => return format!("cannot load `{}`\n{HINT}", path.display()),
-        Provider::Cuda => CUDA_HINT.to_owned(),
+        Provider::Cuda => cuda::HINT.to_owned(),
         Provider::OpenVino => format!("hint: `{}` brings the library that has it", provider.recipe()),
     };
     format!("cannot load `{}` on the provider `{}`{library}\n{hint}", path.display(), provider.name())

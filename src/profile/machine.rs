@@ -13,6 +13,7 @@ pub fn describe() -> Machine {
         cores: cores(),
         memory_mb: memory.unwrap_or(0) / 1024,
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        gpu: None,
     }
 }
 

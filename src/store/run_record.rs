@@ -102,6 +102,9 @@ pub struct Machine {
     pub memory_mb: u64,
     /// Operating system and architecture.
     pub system: String,
+    /// Name of the GPU that computed; absent where the processor did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
 }
 
 impl RunRecord {

@@ -89,10 +89,11 @@ class OnAPretendedCard(unittest.TestCase):
         evaluators = [subject.key for subject in EVALUATORS]
         lines += ["[scoring]", f"evaluators = {json.dumps(evaluators)}", 'provider = "cuda"', 'precision = "f16"']
         self.place.mkdir(parents=True, exist_ok=True)
-        experiment = self.place / "card.toml"
-        experiment.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        data_sets = make_prompts(PROMPTS, NEW_TOKENS).write_data_set(self.place / "data_sets")
-        ran = self.poq(self.card(), "tasks", self.prepared, "--experiment", experiment, "--datasets", data_sets)
+        self.experiment = self.place / "card.toml"
+        self.experiment.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self.data_sets = make_prompts(PROMPTS, NEW_TOKENS).write_data_set(self.place / "data_sets")
+        arguments = ["--experiment", self.experiment, "--datasets", self.data_sets]
+        ran = self.poq(self.card(), "tasks", self.prepared, *arguments)
         self.assertEqual(ran.code, 0, ran.said)
 
     def fresh(self) -> Path:
@@ -149,7 +150,7 @@ class Llms(OnAPretendedCard):
                     survived += ran.counts.refused
                 else:
                     self.assertEqual(ran.code, 2, ran.said)
-                    self.assertRegex(ran.said, "error: .*`llama_3_2_3b`: cannot load .*(Failed to allocate|out of memory)")
+                    self.assertRegex(ran.said, "error: .*`llama_3_2_3b`: no memory is left for .*(Failed to allocate|out of memory)")
                     ends += 1
             if ran.counts.refused == 0 and ran.code == 0:
                 break
@@ -186,6 +187,8 @@ class Evaluators(OnAPretendedCard):
         self.check(ran.counts)
         for subject in EVALUATORS:
             self.assertIn(f"{subject.key}: cuda f16", ran.said)
+        record = json.loads((self.run_folder / "run.json").read_text(encoding="utf-8"))
+        self.assertEqual(record["machine"]["gpu"], "a card that is not there")
 
     def test_memory_that_runs_out_anywhere_loses_no_score(self) -> None:
         ends, survived = 0, 0
@@ -197,7 +200,7 @@ class Evaluators(OnAPretendedCard):
                     survived += ran.counts.refused
                 else:
                     self.assertEqual(ran.code, 2, ran.said)
-                    self.assertRegex(ran.said, "error: .*`ce_minilm`: cannot load .*(Failed to allocate|out of memory)")
+                    self.assertRegex(ran.said, "error: .*`ce_minilm`: no memory is left for .*(Failed to allocate|out of memory)")
                     ends += 1
             if ran.counts.refused == 0 and ran.code == 0:
                 break
@@ -206,13 +209,17 @@ class Evaluators(OnAPretendedCard):
         self.assertGreater(min(ends, survived), 5)
 
     def test_without_cudnn_nothing_is_scored_and_the_error_names_it(self) -> None:
+        """A whole experiment ends before its models have answered."""
         libraries = self.place / "libraries"
         shutil.copytree(self.libraries, libraries)
         (libraries / "libcudnn.so.9").unlink()
-        ran = self.score(card.Card(libraries, self.place / "reports"))
-        self.assertEqual(ran.code, 2, ran.said)
-        self.assertRegex(ran.said, "error: .*evaluator `.*cuDNN cannot be loaded.*libcudnn.so.9")
-        self.assertIn("hint: ", ran.said)
+        on = card.Card(libraries, self.place / "reports")
+        whole = ("run", self.experiment, "--run", "whole", "--datasets", self.data_sets)
+        for ran in (self.score(on), self.poq(on, *whole)):
+            self.assertEqual(ran.code, 2, ran.said)
+            self.assertRegex(ran.said, "error: .*: cuDNN cannot be loaded.*libcudnn.so.9")
+            self.assertIn("hint: ", ran.said)
+        self.assertEqual(list((self.place / "results/whole").rglob("generations/*")), [])
 
     def test_without_a_card_the_error_says_so(self) -> None:
         ran = self.score(self.card(count=0))

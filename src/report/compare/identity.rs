@@ -115,6 +115,7 @@ fn values(run: &Run) -> Vec<(&'static str, String, String)> {
     }
     add("program", "answers imported from", record.imported_from.clone().unwrap_or_default());
     add("machine", "processor", machine.cpu.clone());
+    add("machine", "GPU", machine.gpu.clone().unwrap_or_else(|| "none".into()));
     add("machine", "hardware threads", machine.cores.to_string());
     add("machine", "memory (MB)", machine.memory_mb.to_string());
     add("machine", "system", machine.system.clone());
