@@ -52,9 +52,11 @@ def pool(output: np.ndarray, mask: np.ndarray, pooling: str) -> np.ndarray:
 
 def into_graph(graph: onnx.GraphProto, output: str, pooling: str) -> None:
     """Let the graph pool its f32 output of token vectors and return nothing but sentence vectors, in f32."""
+    if any(SENTENCES in node.output for node in graph.node):
+        raise PoolingError(f"the graph makes a `{SENTENCES}` itself: name that as its `output`, with the pooling `none`")
     (vectors,) = (value for value in graph.output if value.name == output)
-    hidden = vectors.type.tensor_type.shape.dim[2]
-    size = hidden.dim_value or hidden.dim_param or None
+    sizes = [size.dim_value or size.dim_param for size in vectors.type.tensor_type.shape.dim]
+    size = sizes[2] if len(sizes) == 3 else None
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(SENTENCES, TensorProto.FLOAT, ["batch", size]))
     operators = {"mean": _mean, "cls": _first, "max": _largest}

@@ -78,6 +78,12 @@ class Pooled(GpuCase):
         feeds = {"vectors": vectors, "attention_mask": np.array([[1, 1, 0]])}
         np.testing.assert_array_equal(self.of_tokens("max").run(None, feeds)[0], [[-2.0, -1.0]])
 
+    def test_a_graph_with_sentence_vectors_of_its_own_is_refused(self) -> None:
+        self.export(ENCODERS["roberta"], variants=[half.GRAPH])
+        graph = onnx.load(self.out / half.GRAPH).graph
+        with self.assertRaisesRegex(pooling.PoolingError, "name that as its `output`"):
+            pooling.into_graph(graph, SENTENCES, "mean")
+
     def of_tokens(self, way: str) -> InferenceSession:
         """A graph that pools what it is given."""
         inputs = [
