@@ -134,6 +134,11 @@ test-paper: runtime export-environment
     cargo build --release --locked
     POQ_BIN={{poq}} PYTHONPATH=export {{export_python}} -m unittest discover -s export/tests -p test_paper_experiment.py
 
+# Test what happens on the host when a GPU computes: ONNX Runtime's CUDA provider, which this brings, on stand-ins for CUDA's libraries
+test-cuda: (runtime "cuda") export-environment
+    cargo build --release --locked
+    POQ_BIN={{poq}} PYTHONPATH=benches:benches/peers:export:tests/cuda {{export_python}} -m unittest discover -s tests/cuda
+
 # Benchmarks without real models: planner, text metrics, executor on a fake backend, simulation, judge, report of a million answers
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
@@ -187,8 +192,8 @@ doc:
     cargo doc --release --no-deps --locked
     @echo "open target/doc/poq/index.html"
 
-# What CI runs: lints, tests, a small run on the real models, its tables in notebooks' tools, the notebook, its page in a browser
-ci: lint (export "--pool" "quick") (runtime "openvino") test (reproduce "ci") (check-tables "results/ci") (check-notebook "results/ci") (check-report "results/ci")
+# What CI runs: lints, tests, CUDA's host side, a small run on the real models, its tables in notebooks' tools, the notebook, its page in a browser
+ci: lint (export "--pool" "quick") (runtime "openvino") test test-cuda (reproduce "ci") (check-tables "results/ci") (check-notebook "results/ci") (check-report "results/ci")
 
 # Load every table of a run in pandas, polars and DuckDB and check its columns
 check-tables RUN:

@@ -179,8 +179,13 @@ fn ready(registry: &Registry, arguments: &BenchArguments) -> Result<(Vec<Model>,
     let llms: Vec<Model> = llms.filter(is_ready).collect();
     ensure!(
         !evaluators.is_empty() || !llms.is_empty(),
-        "no {what} of the sweep is exported for {}\nhint: `just models {pool}`",
-        providers.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ")
+        "no {what} of the sweep is exported for {}\nhint: {}",
+        providers.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", "),
+        providers
+            .iter()
+            .map(|&provider| format!("`{}`", Model::recipe_of(pool, provider)))
+            .collect::<Vec<_>>()
+            .join(", ")
     );
     Ok((evaluators, llms))
 }

@@ -57,6 +57,7 @@ fn selected<'r>(registry: &'r Registry, pool: Option<&str>) -> Result<Vec<&'r Mo
     let models: Vec<&Model> =
         registry.models.iter().filter(|model| pool.is_none_or(|pool| model.pool == pool)).collect();
     let mut pools: Vec<&str> = registry.models.iter().map(|model| model.pool.as_str()).collect();
+    pools.sort_unstable();
     pools.dedup();
     ensure!(!models.is_empty(), "no model is in the pool `{}`; there are: {}", pool.unwrap_or("any"), pools.join(", "));
     Ok(models)
@@ -158,7 +159,7 @@ fn drift(context: &Context, registry: &Registry, pool: Option<&str>) -> Result<E
     let mut reports = BTreeMap::new();
     for model in selected(registry, pool)?.into_iter().filter(|model| model.role == Role::Evaluator) {
         let Some(drift) = Exported::open(registry, model).ok().and_then(|exported| exported.manifest.drift) else {
-            let _ = writeln!(text, "{:<22} not measured: `just models {}` exports it", model.key, model.pool);
+            let _ = writeln!(text, "{:<22} not measured: `{}` exports it", model.key, model.recipe());
             continue;
         };
         for (graph, figures) in &drift.graphs {

@@ -15,7 +15,7 @@ pub trait Backend: Send {
     /// What a row becomes.
     type Output: Send;
 
-    /// One output per row, in the rows' order. An inner error fails one row; an outer error makes the executor try the
-    /// rows one by one.
+    /// One output per row, in the rows' order. An inner error fails one row; an outer error makes the executor try
+    /// the halves of the batch.
     fn infer(&mut self, rows: &[Ready]) -> Result<Vec<Result<Self::Output>>>;
 }

@@ -186,7 +186,8 @@ fn infer<B: Backend>(
     }
 }
 
-/// One batch; when it fails as a whole its rows are tried alone, so that a bad row fails alone.
+/// One batch; when it fails as a whole its halves are tried, and theirs, so that a bad row fails alone and a batch that memory
+/// has no room for is computed in parts.
 fn infer_batch<B: Backend>(backend: &mut B, batch: &[Ready]) -> Vec<Result<B::Output>> {
     let run = |backend: &mut B, rows: &[Ready]| -> Result<Vec<Result<B::Output>>> {
         let outputs = backend.infer(rows)?;
@@ -199,10 +200,12 @@ fn infer_batch<B: Backend>(backend: &mut B, batch: &[Ready]) -> Vec<Result<B::Ou
     match run(backend, batch) {
         Ok(outputs) => outputs,
         Err(error) if batch.len() == 1 => vec![Err(error)],
-        Err(_) => batch
-            .iter()
-            .map(|row| run(backend, std::slice::from_ref(row)).and_then(|mut outputs| outputs.swap_remove(0)))
-            .collect(),
+        Err(_) => {
+            let (first, second) = batch.split_at(batch.len() / 2);
+            let mut outputs = infer_batch(backend, first);
+            outputs.extend(infer_batch(backend, second));
+            outputs
+        }
     }
 }
 

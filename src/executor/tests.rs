@@ -67,6 +67,41 @@ fn a_bad_row_fails_alone() {
     assert_eq!((totals.rows, totals.failed), (5, 3));
 }
 
+/// Has room for so many rows at once, and keeps account of the batches it was given.
+struct Narrow {
+    room: usize,
+    batches: Vec<usize>,
+}
+
+impl Backend for Narrow {
+    type Output = u32;
+
+    fn infer(&mut self, rows: &[Ready]) -> Result<Vec<Result<u32>>> {
+        self.batches.push(rows.len());
+        if rows.len() > self.room {
+            bail!("out of memory");
+        }
+        Ok(rows.iter().map(|row| Ok(row.encoding.ids.iter().sum())).collect())
+    }
+}
+
+#[test]
+fn a_batch_without_room_is_computed_in_halves() {
+    let texts: Vec<String> = (0..13).map(|i| format!("{i:02}")).collect();
+    for (room, expected) in [(4, vec![13, 6, 3, 3, 7, 3, 4]), (13, vec![13])] {
+        let mut narrow = [Narrow { room, batches: Vec::new() }];
+        let mut rows = vec![None; texts.len()];
+        run(jobs(&texts).into_iter(), &Bytes, &mut narrow, Limits::new(16, 100), &Quit::default(), |batch| {
+            batch.into_iter().for_each(|row| rows[row.index] = Some(row.result));
+            Ok(())
+        })
+        .expect("runs");
+        let sums = texts.iter().map(|text| Some(Ok(text.bytes().map(u32::from).sum())));
+        assert_eq!(rows, sums.collect::<Vec<_>>());
+        assert_eq!(narrow[0].batches, expected);
+    }
+}
+
 #[test]
 fn a_failing_writer_ends_the_run_with_its_error() {
     let texts: Vec<String> = (0..5000).map(|i| format!("row {i}")).collect();

@@ -16,7 +16,8 @@ const LOGIT_BYTES: usize = 2 * (2 + 4);
 const PASS_LOGITS: usize = 64;
 
 /// Budget of the KV cache: the one asked for, else by the memory there is. `room` is what a GPU has free once the weights
-/// are there; a tenth of it is left to libraries that allocate for themselves, and to what an estimate misses.
+/// are there; a tenth of it is left to libraries that allocate for themselves, and to what an estimate misses. A quarter is
+/// the cache's in any case: the estimates are for large models, and memory that runs out is survived, with shorter passes.
 #[must_use]
 pub fn kv_bytes(batching: Batching, room: Option<usize>, vocabulary: usize) -> usize {
     match (batching.kv_bytes, room) {
@@ -25,7 +26,7 @@ pub fn kv_bytes(batching: Batching, room: Option<usize>, vocabulary: usize) -> u
         (None, Some(free)) => {
             let pass = batching.pass_tokens * PASS_TOKEN_BYTES;
             let logits = (batching.slots + PASS_LOGITS) * vocabulary * LOGIT_BYTES;
-            (free - free / 10).saturating_sub(pass + logits)
+            (free - free / 10).saturating_sub(pass + logits).max(free / 4)
         }
     }
 }
@@ -44,7 +45,8 @@ mod tests {
         let free = 80_000_000_000;
         let logits = 320 * 128_256 * 12;
         assert_eq!(kv_bytes(batching(None), Some(free), 128_256), 72_000_000_000 - (8192 * (160 << 10)) - logits);
-        assert_eq!(kv_bytes(batching(None), Some(1 << 20), 128_256), 0, "a full card has no room");
+        assert_eq!(kv_bytes(batching(None), Some(1 << 30), 128_256), 1 << 28, "what is estimated may be too much");
+        assert_eq!(kv_bytes(batching(None), Some(0), 128_256), 0, "a full card has no room");
     }
 
     #[test]

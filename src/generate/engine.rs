@@ -27,6 +27,10 @@ const PROMPTS_PER_PASS: usize = 64;
 /// Tokens of a prompt pass that memory running out does not lower.
 const LEAST_PASS_TOKENS: usize = 16;
 
+/// Part of the budget that prompts being read may take, where one alone does not need more: the rest is for slots, without which
+/// what was read waits.
+const READING_SHARE: usize = 4;
+
 /// Slots hold a multiple of this many tokens.
 const CAPACITY_STEP: usize = 16;
 
@@ -195,8 +199,8 @@ impl<'a, 'p> Class<'a, 'p> {
                 )
             } else {
                 format!(
-                    "the KV cache of this row needs {needed} MB, {} are allowed: raise `generation.kv_cache_mb`, then `poq \
-                     generate --retry-failed`",
+                    "the KV cache of this row needs {needed} MB, {} are allowed: raise `generation.kv_cache_mb` or, on a GPU \
+                     where it is not given, free memory; then `poq generate --retry-failed`",
                     options.kv_bytes >> 20
                 )
             };
@@ -205,17 +209,16 @@ impl<'a, 'p> Class<'a, 'p> {
         let refused = refused.into_iter().filter(|job| job.wanted).map(refuse).collect();
         let views: Vec<&[u32]> = jobs.iter().map(|job| job.prompt.ids.as_slice()).collect();
         let longest = views.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        // A slot has to fit beside it.
+        let reading = (budget / READING_SHARE).max(longest).min(budget.saturating_sub(options.capacity(longest)));
         let packing = Packing {
             tokens: options.pass_tokens,
-            // A slot has to fit beside what is being read.
-            row: options.max_length.min(budget.saturating_sub(options.capacity(longest))),
+            row: options.max_length.min(reading),
             prompts: if decoder.packs_prompts() { PROMPTS_PER_PASS } else { 1 },
             share: options.share_prefixes,
         };
         let trunk_rows = if decoder.reads_rows() {
-            // They and a slot have to fit the budget.
-            let tokens = options.pass_tokens.min(budget.saturating_sub(options.capacity(longest)));
-            (tokens / longest.max(1)).min(PROMPTS_PER_PASS).min(views.len()).max(1)
+            (options.pass_tokens.min(reading) / longest.max(1)).min(PROMPTS_PER_PASS).min(views.len()).max(1)
         } else {
             1
         };
@@ -312,8 +315,8 @@ impl<'a, 'p> Class<'a, 'p> {
                 slots = self.decoder.keep_slots(slots, &kept)?;
                 live.retain(Option::is_some);
             }
-            self.step(&mut slots, live, &mut finished, totals)?;
-            made = Some(slots);
+            // Slots of a step that failed are not used again.
+            made = self.step(&mut slots, live, &mut finished, totals)?.then_some(slots);
             self.flush(finished, totals, emit)?;
         }
     }

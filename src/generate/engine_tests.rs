@@ -92,6 +92,21 @@ fn prompts_in_rows_of_their_own_are_read_together() {
 }
 
 #[test]
+fn what_is_read_leaves_most_of_a_tight_budget_to_slots() {
+    for key in ["tiny_gemma3", "tiny_decoder"] {
+        let mut decoder = decoder(key, Provider::Cpu).pretend(Card::new(usize::MAX / 2, 0));
+        let (expected, _) = answers(&mut decoder, &options(0.0));
+        // Eight prompts fit a pass, beside which one slot of 112 tokens would fit; two beside five.
+        let kv_bytes = 800 * decoder.kv_shape().token_bytes();
+        let tight = Options { pass_tokens: 2048, kv_bytes, ..options(0.0) };
+        let (rows, totals) = answers(&mut decoder, &tight);
+        assert_eq!(rows, expected);
+        // The long prompt is decoded alone: 23 steps of one slot.
+        assert!(totals.slots - 23 >= 3 * (totals.steps - 23), "{key}: {totals:?}");
+    }
+}
+
+#[test]
 fn half_precision_is_alone_as_in_company_and_near_f32() {
     let mut half = decoder("tiny_decoder", Provider::Cuda);
     let mut full = decoder("tiny_decoder", Provider::Cpu);

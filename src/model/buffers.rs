@@ -2,12 +2,11 @@
 //!
 //! ONNX Runtime would otherwise find room on the device for every input of every batch. The planner makes few shapes (full
 //! batches have as many rows as the budget allows, and widths are rounded up at the CUDA provider), so a few buffers serve
-//! them all. They are filled by ort, which copies through a session of one operator that all threads share. Which memory it
-//! is does not matter here: the tests use the host's, on which alone this was run so far.
+//! them all. Which memory it is does not matter here: the tests use the host's.
 
-use anyhow::{Result, anyhow};
-use ort::memory::Allocator;
-use ort::value::Tensor;
+use super::memory::Memory;
+use anyhow::Result;
+use ort::value::{DynTensor, TensorElementType};
 
 /// Shapes that are kept; the one that was used longest ago makes room. Every width up to 512 in steps of 8 fits. A shape of the
 /// largest batch, 16,384 tokens, takes 384 KiB for its three inputs, so all take 24 MiB at most.
@@ -17,35 +16,30 @@ const KEPT_SHAPES: usize = 64;
 pub(super) struct InputBuffers {
     /// The one that was used last stands at the end.
     kept: Vec<Buffers>,
-    allocator: Allocator,
+    memory: Memory,
 }
 
 /// The inputs of one shape, in the order in which the caller names them.
 struct Buffers {
     shape: [usize; 2],
-    inputs: Vec<(String, Tensor<i64>)>,
+    inputs: Vec<(String, DynTensor)>,
 }
 
 impl InputBuffers {
-    /// No buffer yet; the allocator says where they will be.
-    pub(super) fn new(allocator: Allocator) -> Self {
-        Self { kept: Vec::new(), allocator }
+    /// No buffer yet, and where they will be.
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { kept: Vec::new(), memory }
     }
 
     /// Copies the inputs of a batch to their buffers and returns these.
-    pub(super) fn fill(
-        &mut self,
-        shape: [usize; 2],
-        inputs: Vec<(&str, Vec<i64>)>,
-    ) -> Result<&[(String, Tensor<i64>)]> {
+    pub(super) fn fill(&mut self, shape: [usize; 2], inputs: Vec<(&str, Vec<i64>)>) -> Result<&[(String, DynTensor)]> {
         let found = self.kept.iter().position(|buffers| buffers.shape == shape);
         let mut buffers = match found {
             Some(place) => self.kept.remove(place),
             None => self.allocate(shape, &inputs)?,
         };
         for ((_, buffer), (_, data)) in buffers.inputs.iter_mut().zip(inputs) {
-            let source = Tensor::from_array((shape.to_vec(), data)).map_err(|error| anyhow!("{error}"))?;
-            source.copy_into(buffer).map_err(|error| anyhow!("cannot copy a batch to the device: {error}"))?;
+            self.memory.upload(&data, buffer)?;
         }
         self.kept.push(buffers);
         Ok(self.kept.last().map_or(&[], |buffers| &buffers.inputs))
@@ -62,10 +56,7 @@ impl InputBuffers {
             self.kept.remove(0);
         }
         let tensor = |&(name, _): &(&str, Vec<i64>)| {
-            let tensor = Tensor::new(&self.allocator, shape).map_err(|error| {
-                anyhow!("no room on the device for a batch of {} × {}: {error}", shape[0], shape[1])
-            })?;
-            Ok((name.to_owned(), tensor))
+            Ok((name.to_owned(), self.memory.tensor(TensorElementType::Int64, &shape)?))
         };
         Ok(Buffers { shape, inputs: inputs.iter().map(tensor).collect::<Result<_>>()? })
     }
@@ -99,7 +90,7 @@ mod tests {
             let model = registry.get(key, Role::Evaluator).expect("known");
             let open = || Encoder::open(&registry, model, SessionOptions::cpu(1, false)).expect("loads");
             let (mut plain, mut kept) = (open(), open());
-            kept.keep_inputs(Allocator::default());
+            kept.keep_inputs(Memory::Host);
             // Shapes come back with other texts, in another order, and after more shapes than are kept.
             let shapes = (1..=KEPT_SHAPES + 9).map(|width| (2, width)).chain([(2, 3), (5, 3), (2, 7), (5, 3), (1, 1)]);
             for (seed, (rows, width)) in shapes.enumerate() {

@@ -16,6 +16,9 @@ use std::sync::OnceLock;
 /// By descending version: the build of ONNX Runtime that the registry names is for CUDA 13.
 const LIBRARIES: [&str; 3] = ["libcudart.so.13", "libcudart.so.12", "libcudart.so"];
 
+/// The same of cuDNN.
+const CUDNN: [&str; 2] = ["libcudnn.so.9", "libcudnn.so"];
+
 /// `cudaErrorMemoryAllocation`.
 const OUT_OF_MEMORY: c_int = 2;
 
@@ -28,6 +31,7 @@ type Set2d = unsafe extern "C" fn(*mut c_void, usize, c_int, usize, usize, *mut 
 type Set = unsafe extern "C" fn(*mut c_void, c_int, usize, *mut c_void) -> c_int;
 type MemoryInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
 type Synchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
+type WaitForEverything = unsafe extern "C" fn() -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
 type LastError = unsafe extern "C" fn() -> c_int;
 
@@ -53,6 +57,27 @@ pub(super) struct Rectangle {
     pub(super) height: usize,
 }
 
+/// Loads the first library that is there.
+fn first_of(names: &[&str], what: &str) -> Result<Library> {
+    let mut reasons = Vec::new();
+    for name in names {
+        // SAFETY: the initialisers of NVIDIA's libraries have no conditions.
+        match unsafe { Library::new(*name) } {
+            Ok(library) => return Ok(library),
+            Err(error) => reasons.push(format!("{:#}", anyhow!(error))),
+        }
+    }
+    bail!("{what} cannot be loaded: {}", reasons.join("; "))
+}
+
+/// Loads cuDNN, which attention in evaluators is computed with. ONNX Runtime looks for it when it first needs it, and without it
+/// every batch would fail.
+pub(super) fn load_cudnn() -> Result<()> {
+    static LOADED: OnceLock<Result<Library, String>> = OnceLock::new();
+    let loaded = LOADED.get_or_init(|| first_of(&CUDNN, "cuDNN").map_err(|error| format!("{error:#}")));
+    loaded.as_ref().map(|_| ()).map_err(|message| anyhow!("{message}"))
+}
+
 /// The CUDA runtime.
 pub(super) struct Cuda {
     copy: Copy,
@@ -61,6 +86,7 @@ pub(super) struct Cuda {
     set_2d: Set2d,
     memory_info: MemoryInfo,
     synchronize: Synchronize,
+    wait_for_everything: WaitForEverything,
     error_text: ErrorText,
     last_error: LastError,
     /// Keeps the functions' code where it is.
@@ -76,15 +102,7 @@ impl Cuda {
     }
 
     fn load() -> Result<Self> {
-        let mut reasons = Vec::new();
-        for name in LIBRARIES {
-            // SAFETY: the initialisers of the CUDA runtime have no conditions, and it is loaded already where a session runs.
-            match unsafe { Library::new(name) } {
-                Ok(library) => return Self::bind(library).with_context(|| format!("`{name}` cannot be used")),
-                Err(error) => reasons.push(error.to_string()),
-            }
-        }
-        bail!("the CUDA runtime cannot be loaded: {}", reasons.join("; "))
+        Self::bind(first_of(&LIBRARIES, "the CUDA runtime")?).context("the CUDA runtime cannot be used")
     }
 
     fn bind(library: Library) -> Result<Self> {
@@ -96,6 +114,7 @@ impl Cuda {
                 set: *library.get::<Set>(b"cudaMemsetAsync")?,
                 set_2d: *library.get::<Set2d>(b"cudaMemset2DAsync")?,
                 memory_info: *library.get::<MemoryInfo>(b"cudaMemGetInfo")?,
+                wait_for_everything: *library.get::<WaitForEverything>(b"cudaDeviceSynchronize")?,
                 synchronize: *library.get::<Synchronize>(b"cudaStreamSynchronize")?,
                 error_text: *library.get::<ErrorText>(b"cudaGetErrorString")?,
                 last_error: *library.get::<LastError>(b"cudaGetLastError")?,
@@ -141,6 +160,13 @@ impl Cuda {
     pub(super) fn synchronize(&self) -> Result<()> {
         // SAFETY: the null stream always exists.
         let code = unsafe { (self.synchronize)(DEFAULT_STREAM) };
+        self.check(code, "waiting for the GPU")
+    }
+
+    /// Waits for all that the card has to do, ONNX Runtime's work as well.
+    pub(super) fn wait_for_everything(&self) -> Result<()> {
+        // SAFETY: has no conditions.
+        let code = unsafe { (self.wait_for_everything)() };
         self.check(code, "waiting for the GPU")
     }
 

@@ -18,8 +18,9 @@ use super::decoder_graph::DecoderGraph;
 use super::element::Element;
 use super::kv_buffer::KvBuffer;
 use super::kv_cache::{KvShape, Path};
-use super::kv_memory::{KvMemory, write_raw};
 use super::manifest::Exported;
+use super::memory::{Memory, write_raw};
+use super::out_of_memory;
 use super::registry::{Model, Registry};
 use super::session::{Session, SessionOptions};
 use super::slots::Slots;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 /// A decoder graph and the facts read from its inputs and outputs.
 pub struct Decoder {
     /// Where the cache and what is fed at every step lie. Before the session, for it goes before it.
-    memory: Arc<KvMemory>,
+    memory: Arc<Memory>,
     session: Session,
     graph: DecoderGraph,
 }
@@ -87,7 +88,6 @@ pub struct Trunk {
     kv: KvBuffer,
     /// Whether nothing was read yet.
     fresh: bool,
-    binding: IoBinding,
 }
 
 impl Trunk {
@@ -122,7 +122,7 @@ impl Decoder {
     /// Computes as ever, but keeps the cache as if it were on a GPU of little memory.
     #[cfg(test)]
     pub(crate) fn pretend(mut self, card: super::pretended::Card) -> Self {
-        self.memory = Arc::new(KvMemory::Pretended(card));
+        self.memory = Arc::new(Memory::Pretended(card));
         self
     }
 
@@ -169,10 +169,7 @@ impl Decoder {
 
     /// An empty trunk.
     pub fn trunk_of(&self, rows: usize, capacity: usize) -> Result<Trunk> {
-        let mut kv = KvBuffer::new(&self.memory, self.graph.kv, rows, capacity)?;
-        let mut binding = self.session.bind()?;
-        self.graph.bind_cache(&mut binding, &mut kv)?;
-        Ok(Trunk { kv, fresh: true, binding })
+        Ok(Trunk { kv: KvBuffer::new(&self.memory, self.graph.kv, rows, capacity)?, fresh: true })
     }
 
     /// Empty slots.
@@ -195,10 +192,9 @@ impl Decoder {
             "a prompt pass of {new} tokens after {known} does not fit a trunk of {}; this is a bug",
             trunk.kv.capacity()
         );
-        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
         let integers = |shape: &[usize], data: Vec<i64>| Tensor::from_array((shape.to_vec(), data)).map_err(failed);
         let ids = pass.ids.iter().map(|&id| i64::from(id)).collect();
-        let binding = &mut trunk.binding;
+        let mut binding = self.bind_trunk(trunk)?;
         binding.bind_input("input_ids", &integers(&[1, new], ids)?).map_err(failed)?;
         binding.bind_input("attention_mask", &integers(&[1, known + new], vec![1; known + new])?).map_err(failed)?;
         if self.graph.takes_position_ids {
@@ -220,10 +216,9 @@ impl Decoder {
             }
             None => {}
         }
-        // Anew for every pass: the last one's logits stay bound and have the shape of its prompts.
         binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
         let _claim = self.memory.claim_pass(new)?;
-        let value = self.run_pass(trunk)?;
+        let value = self.run_pass(trunk, &mut binding)?;
         let places = match self.graph.index_rank {
             Some(_) => (0..pass.wanted.len()).collect(),
             None => pass.wanted.clone(),
@@ -250,7 +245,6 @@ impl Decoder {
             prompts.len(),
             trunk.kv.capacity()
         );
-        let failed = |error: ort::Error| anyhow!("cannot bind the tensors of a prompt pass: {error}");
         let integers = |shape: &[usize], data: Vec<i64>| Tensor::from_array((shape.to_vec(), data)).map_err(failed);
         let (mut ids, mut mask) = (vec![0; rows * width], vec![0; rows * width]);
         let length = |row: usize| prompts.get(row).map_or(1, |ids| ids.len());
@@ -260,7 +254,7 @@ impl Decoder {
                 *id = i64::from(token);
             }
         }
-        let binding = &mut trunk.binding;
+        let mut binding = self.bind_trunk(trunk)?;
         binding.bind_input("input_ids", &integers(&[rows, width], ids)?).map_err(failed)?;
         binding.bind_input("attention_mask", &integers(&[rows, width], mask)?).map_err(failed)?;
         if self.graph.takes_position_ids {
@@ -273,17 +267,25 @@ impl Decoder {
         }
         binding.bind_output_to_device("logits", &MemoryInfo::default()).map_err(failed)?;
         let _claim = self.memory.claim_pass(rows * width)?;
-        let value = self.run_pass(trunk)?;
+        let value = self.run_pass(trunk, &mut binding)?;
         let place = |row: usize| if self.graph.index_rank.is_some() { row } else { row * width + length(row) - 1 };
         Ok(Logits { value, vocabulary: self.graph.vocabulary, places: (0..prompts.len()).map(place).collect() })
     }
 
-    /// Runs the graph on what is bound to the trunk. A new trunk follows slots that are gone; those to come find their room.
-    fn run_pass(&mut self, trunk: &mut Trunk) -> Result<DynValue> {
+    /// What every pass over a trunk has in common. A pass has a binding of its own: after a failure ONNX Runtime keeps half of
+    /// one, and the next use of it would end the process.
+    fn bind_trunk(&self, trunk: &mut Trunk) -> Result<IoBinding> {
+        let mut binding = self.session.bind()?;
+        self.graph.bind_cache(&mut binding, &mut trunk.kv)?;
+        Ok(binding)
+    }
+
+    /// Runs the graph on what is bound. A new trunk follows slots that are gone; those to come find their room.
+    fn run_pass(&mut self, trunk: &mut Trunk, binding: &mut IoBinding) -> Result<DynValue> {
         if std::mem::take(&mut trunk.fresh) {
-            self.session.run_bound_and_shrink(&mut trunk.binding, "logits")
+            self.session.run_bound_and_shrink(binding, "logits")
         } else {
-            self.session.run_bound(&mut trunk.binding, "logits")
+            self.session.run_bound(binding, "logits")
         }
     }
 
@@ -293,13 +295,18 @@ impl Decoder {
     }
 }
 
+/// Inputs that a GPU computes with are copied there as they are bound, for which there may be no room.
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+fn failed(error: ort::Error) -> anyhow::Error {
+    out_of_memory::error("cannot bind the tensors of a prompt pass", &error)
+}
+
 /// Values of `attention_bias` in the type that the graph takes them in.
 fn bias(element: Element, shape: [usize; 4], values: Vec<f32>) -> Result<DynTensor> {
-    let failed = |error: ort::Error| anyhow!("cannot make the attention bias: {error}");
     if element == Element::F32 {
         return Tensor::from_array((shape, values)).map(Tensor::upcast).map_err(failed);
     }
-    let mut tensor = KvMemory::Host.tensor(element.declared(), &shape)?;
+    let mut tensor = Memory::Host.tensor(element.declared(), &shape)?;
     let bits: Vec<u8> = values.into_iter().flat_map(|value| half_bits(element, value).to_ne_bytes()).collect();
     write_raw(&mut tensor, &bits)?;
     Ok(tensor)

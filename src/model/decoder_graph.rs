@@ -3,6 +3,7 @@
 use super::element::Element;
 use super::kv_buffer::KvBuffer;
 use super::kv_cache::KvShape;
+use super::out_of_memory;
 use super::session::Session;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use ort::session::IoBinding;
@@ -60,8 +61,9 @@ impl DecoderGraph {
     /// Binds every layer's past and present to one tensor.
     pub(super) fn bind_cache(&self, binding: &mut IoBinding, kv: &mut KvBuffer) -> Result<()> {
         for ((past, present), tensor) in self.caches.iter().zip(kv.tensors_mut()) {
-            binding.bind_input(past, tensor).map_err(|error| anyhow!("cannot bind `{past}`: {error}"))?;
-            binding.bind_output(present, tensor).map_err(|error| anyhow!("cannot bind `{present}`: {error}"))?;
+            let failed = |error| out_of_memory::error(&format!("cannot bind `{past}`"), &error);
+            binding.bind_input(past, tensor).map_err(failed)?;
+            binding.bind_output(present, tensor).map_err(failed)?;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Encoder graphs (bi- and cross-encoders): a padded batch of token ids in, one float tensor out.
 
+use super::cuda;
 use super::manifest::Exported;
+use super::provider::Provider;
 use super::registry::{Architecture, Model, Registry};
-use super::session::{Session, SessionOptions, view_f32};
+use super::session::{Session, SessionOptions, failed_to_load, view_f32};
 use super::tokenizer::Encoding;
 use anyhow::{Context, Result, ensure};
 
@@ -50,7 +52,11 @@ impl Encoder {
             options.provider.name(),
             options.precision.name()
         );
-        let session = Session::open(&exported.file(graph), options)?;
+        let path = exported.file(graph);
+        let session = Session::open(&path, options)?;
+        if options.provider == Provider::Cuda {
+            cuda::load_cudnn().with_context(|| failed_to_load(&path, options.provider))?;
+        }
         let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
         let output = output_to_read(facts.output.as_deref(), session.outputs(), model.architecture).to_owned();
         ensure!(
@@ -115,10 +121,10 @@ impl Encoder {
         })
     }
 
-    /// Keeps input tensors where this allocator has its memory.
+    /// Keeps input tensors in this memory.
     #[cfg(test)]
-    pub(super) fn keep_inputs(&mut self, allocator: ort::memory::Allocator) {
-        self.session.keep_inputs(allocator);
+    pub(super) fn keep_inputs(&mut self, memory: super::memory::Memory) {
+        self.session.keep_inputs(memory);
     }
 
     /// Shapes of input tensors that are kept.

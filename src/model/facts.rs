@@ -305,8 +305,14 @@ impl Model {
     /// The command that exports its files.
     #[must_use]
     pub fn recipe(&self) -> String {
-        let provider = if self.provider == Provider::Cuda { " --provider cuda" } else { "" };
-        format!("just models {}{provider}", self.pool)
+        Self::recipe_of(&self.pool, self.provider)
+    }
+
+    /// The command that exports a pool for a provider.
+    #[must_use]
+    pub fn recipe_of(pool: &str, provider: Provider) -> String {
+        let provider = if provider == Provider::Cuda { " --provider cuda" } else { "" };
+        format!("just models {pool}{provider}")
     }
 
     /// Facts of a decoder.

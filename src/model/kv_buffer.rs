@@ -5,7 +5,7 @@
 //! is copied per step. Rows are copied only when they move: from the prompt pass into a decode slot.
 
 use super::kv_cache::{KvShape, Path};
-use super::kv_memory::{Claim, KvMemory, Place, Size};
+use super::memory::{Claim, Memory, Place, Size};
 use anyhow::{Context, Result, ensure};
 use ort::value::DynTensor;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ pub struct KvBuffer {
     tensors: Vec<DynTensor>,
     /// As large as a row of one tensor; made when it is first needed.
     scratch: Option<DynTensor>,
-    memory: Arc<KvMemory>,
+    memory: Arc<Memory>,
     _claim: Claim,
 }
 
 impl KvBuffer {
     /// Zeroed buffers.
-    pub(super) fn new(memory: &Arc<KvMemory>, shape: KvShape, rows: usize, capacity: usize) -> Result<Self> {
+    pub(super) fn new(memory: &Arc<Memory>, shape: KvShape, rows: usize, capacity: usize) -> Result<Self> {
         let room = || format!("cannot allocate a KV cache of {rows} rows of {capacity} tokens");
         let claim = memory.claim(rows * capacity * shape.token_bytes()).with_context(room)?;
         let make = |_| memory.tensor(shape.element.declared(), &[rows, shape.heads, capacity, shape.dim]);

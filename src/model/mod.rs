@@ -16,8 +16,8 @@ pub mod facts;
 pub mod footprint;
 pub mod kv_buffer;
 pub mod kv_cache;
-mod kv_memory;
 pub mod manifest;
+mod memory;
 pub mod out_of_memory;
 mod placement;
 #[cfg(test)]

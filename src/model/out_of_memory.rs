@@ -4,8 +4,9 @@ use std::fmt;
 
 /// What ONNX Runtime and the CUDA libraries say when memory runs out. Its own error codes do not tell this failure from
 /// others, so the text has to.
-const SIGNS: [&str; 6] = [
+const SIGNS: [&str; 7] = [
     "Failed to allocate memory",
+    "is smaller than requested bytes",
     "bad_alloc",
     "out of memory",
     "CUDA failure 2:",
@@ -45,8 +46,9 @@ mod tests {
     #[test]
     fn what_the_libraries_say_is_understood_through_contexts() {
         for said in [
-            "Available memory of 12 is smaller than requested bytes of 99: bfc_arena.cc Failed to allocate memory for \
-             requested buffer of size 99",
+            "bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed \
+             to allocate memory for requested buffer of size 165376",
+            "Available memory of 12 is smaller than requested bytes of 99",
             "CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc((void**)&p, size)",
             "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED",
         ] {

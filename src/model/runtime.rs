@@ -84,8 +84,8 @@ fn load_once(models_directory: &Path, provider: Provider) -> Result<Loaded> {
         .with_name("poq")
         .build()
         .map_err(|error| anyhow!("ONNX Runtime did not start: {error}"))?;
-    // Its own warnings go straight to stderr; what a user can act on comes back as errors.
-    environment.set_log_level(ort::logging::LogLevel::Error);
+    // It would write to stderr what comes back as an error as well.
+    environment.set_log_level(ort::logging::LogLevel::Fatal);
     let version = ort::util::probe(&library).map_or_else(|| "unknown".to_owned(), |minor| format!("1.{minor}"));
     Ok(Loaded { environment, version, library })
 }

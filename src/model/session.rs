@@ -4,8 +4,8 @@
 use super::buffers::InputBuffers;
 use super::cuda::Cuda;
 use super::element::Element;
-use super::kv_memory::{Device, KvMemory};
 use super::manifest::HINT;
+use super::memory::{Device, Memory};
 use super::out_of_memory;
 use super::placement;
 use super::provider::{Precision, Provider};
@@ -83,7 +83,10 @@ impl Session {
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         let buffers = match options.provider {
             Provider::Cpu | Provider::OpenVino => None,
-            Provider::Cuda => Some(device_buffers(&inner).with_context(|| failed_to_load(path, options.provider))?),
+            Provider::Cuda => {
+                let memory = device_memory(&inner).with_context(|| failed_to_load(path, options.provider))?;
+                Some(InputBuffers::new(memory))
+            }
         };
         Ok(Self { buffers, inner, provider: options.provider, inputs, outputs })
     }
@@ -119,17 +122,8 @@ impl Session {
     }
 
     /// The memory that the graph computes in.
-    pub(super) fn memory(&self) -> Result<KvMemory> {
-        if self.provider != Provider::Cuda {
-            return Ok(KvMemory::Host);
-        }
-        let pinned = (AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput);
-        let device = Device::new(
-            Cuda::get()?,
-            gpu_allocator(&self.inner, AllocationDevice::CUDA, MemoryType::Default)?,
-            gpu_allocator(&self.inner, pinned.0, pinned.1)?,
-        );
-        Ok(KvMemory::Device(device))
+    pub(super) fn memory(&self) -> Result<Memory> {
+        if self.provider == Provider::Cuda { device_memory(&self.inner) } else { Ok(Memory::Host) }
     }
 
     /// Dimensions of an output as the graph declares them; -1 where they are free.
@@ -151,7 +145,8 @@ impl Session {
         output: &str,
         read: impl FnOnce(&DynValue) -> Result<R>,
     ) -> Result<R> {
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let provider = self.provider;
+        let failed = |error: ort::Error| failed_inference(provider, &error);
         let Some(buffers) = &mut self.buffers else {
             let tensor = |(name, data)| Ok((Cow::Borrowed(name), tensor_i64(&shape, data)?.into()));
             let inputs: Inputs<'_> = inputs.into_iter().map(tensor).collect::<Result<_>>()?;
@@ -171,10 +166,10 @@ impl Session {
         read(value)
     }
 
-    /// Keeps input tensors where this allocator has its memory.
+    /// Keeps input tensors in this memory.
     #[cfg(test)]
-    pub(super) fn keep_inputs(&mut self, allocator: Allocator) {
-        self.buffers = Some(InputBuffers::new(allocator));
+    pub(super) fn keep_inputs(&mut self, memory: Memory) {
+        self.buffers = Some(InputBuffers::new(memory));
     }
 
     /// Shapes of input tensors that are kept.
@@ -185,12 +180,13 @@ impl Session {
 
     /// A call whose tensors stay bound from one run to the next.
     pub(super) fn bind(&self) -> Result<IoBinding> {
-        self.inner.create_binding().map_err(|error| anyhow!("cannot prepare a call: {error}"))
+        self.inner.create_binding().map_err(|error| out_of_memory::error("cannot prepare a call", &error))
     }
 
     /// Runs the graph on bound tensors and returns one output.
     pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let provider = self.provider;
+        let failed = |error: ort::Error| failed_inference(provider, &error);
         let mut outputs = self.inner.run_binding(binding).map_err(failed)?;
         outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
     }
@@ -200,7 +196,7 @@ impl Session {
         if self.provider != Provider::Cuda {
             return self.run_bound(binding, output);
         }
-        let failed = |error: ort::Error| out_of_memory::error("inference failed", &error);
+        let failed = |error: ort::Error| failed_inference(Provider::Cuda, &error);
         let mut options = RunOptions::new().map_err(failed)?;
         options.set("memory.enable_memory_arena_shrinkage", "gpu:0").map_err(failed)?;
         let mut outputs = self.inner.run_binding_with_options(binding, &options).map_err(failed)?;
@@ -208,9 +204,23 @@ impl Session {
     }
 }
 
-/// Buffers in the memory of the GPU that the session runs on.
-fn device_buffers(session: &OrtSession) -> Result<InputBuffers> {
-    gpu_allocator(session, AllocationDevice::CUDA, MemoryType::Default).map(InputBuffers::new)
+/// A call that failed. On a GPU what it had begun goes on, and nobody may use that memory before it is done.
+fn failed_inference(provider: Provider, error: &ort::Error) -> anyhow::Error {
+    let error = out_of_memory::error("inference failed", error);
+    if provider != Provider::Cuda {
+        return error;
+    }
+    match Cuda::get().and_then(Cuda::wait_for_everything) {
+        Ok(()) => error,
+        Err(lost) => error.context(format!("{lost:#}")),
+    }
+}
+
+/// The memory of the GPU that the session runs on.
+fn device_memory(session: &OrtSession) -> Result<Memory> {
+    let device = gpu_allocator(session, AllocationDevice::CUDA, MemoryType::Default)?;
+    let pinned = gpu_allocator(session, AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput)?;
+    Ok(Memory::Device(Device::new(Cuda::get()?, device, pinned)))
 }
 
 /// An allocator of the GPU that the session runs on, or of host memory that it copies to.
@@ -256,7 +266,8 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
 const CUDA_HINT: &str = "hint: `just runtime cuda` brings the library that has it, which takes an NVIDIA GPU with its driver, and CUDA 13 and cuDNN 9 where the loader finds them \
                          (LD_LIBRARY_PATH); without a GPU, `provider = \"cpu\"` in the experiment";
 
-fn failed_to_load(path: &Path, provider: Provider) -> String {
+/// What was loaded from where, and what brings it.
+pub(super) fn failed_to_load(path: &Path, provider: Provider) -> String {
     let library = runtime::library().map_or_else(String::new, |library| format!(" with `{}`", library.display()));
     let hint = match provider {
         Provider::Cpu => return format!("cannot load `{}`\n{HINT}", path.display()),

@@ -10,7 +10,8 @@ use super::decoder::Trunk;
 use super::decoder_graph::DecoderGraph;
 use super::kv_buffer::KvBuffer;
 use super::kv_cache::Path;
-use super::kv_memory::KvMemory;
+use super::memory::Memory;
+use super::out_of_memory;
 use super::session::Session;
 use anyhow::{Result, anyhow, ensure};
 use ort::session::IoBinding;
@@ -27,7 +28,7 @@ pub struct Slots {
     /// Where the host reads logits that the graph leaves elsewhere.
     landing: Option<DynTensor>,
     lengths: Vec<usize>,
-    memory: Arc<KvMemory>,
+    memory: Arc<Memory>,
     /// Last, for it keeps the session that the tensors come from.
     binding: IoBinding,
 }
@@ -40,21 +41,22 @@ struct Fed {
 }
 
 impl Fed {
-    fn new(memory: &KvMemory, name: &'static str, shape: [usize; 2]) -> Result<Self> {
+    fn new(memory: &Memory, name: &'static str, shape: [usize; 2]) -> Result<Self> {
         let tensor = memory.tensor(TensorElementType::Int64, &shape)?;
         Ok(Self { name, host: vec![0; shape[0] * shape[1]], tensor })
     }
 
     /// Hands the graph what the host has now. It is bound anew: that is a pointer where the graph reads the same memory, but
     /// an input that a graph on a GPU reads on the host is copied at binding or never.
-    fn feed(&mut self, memory: &KvMemory, binding: &mut IoBinding) -> Result<()> {
+    fn feed(&mut self, memory: &Memory, binding: &mut IoBinding) -> Result<()> {
         memory.upload(&self.host, &mut self.tensor)?;
         bind(binding, self.name, &self.tensor)
     }
 }
 
 fn bind(binding: &mut IoBinding, name: &str, tensor: &DynTensor) -> Result<()> {
-    binding.bind_input(name, tensor).map_err(|error| anyhow!("cannot bind `{name}` of a decode step: {error}"))
+    let failed = |error| out_of_memory::error(&format!("cannot bind `{name}` of a decode step"), &error);
+    binding.bind_input(name, tensor).map_err(failed)
 }
 
 impl Slots {
@@ -62,7 +64,7 @@ impl Slots {
     pub(super) fn bind(
         session: &Session,
         graph: &DecoderGraph,
-        memory: &Arc<KvMemory>,
+        memory: &Arc<Memory>,
         mut kv: KvBuffer,
         lengths: Vec<usize>,
     ) -> Result<Self> {
@@ -84,7 +86,7 @@ impl Slots {
         let landing = memory.landing(TensorElementType::Float32, &shape)?;
         binding
             .bind_output("logits", &mut logits)
-            .map_err(|error| anyhow!("cannot bind the logits of a decode step: {error}"))?;
+            .map_err(|error| out_of_memory::error("cannot bind the logits of a decode step", &error))?;
         let memory = Arc::clone(memory);
         let mut slots = Self { kv, ids, mask, positions, logits, landing, lengths, memory, binding };
         for slot in 0..rows {

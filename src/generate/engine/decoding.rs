@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
 impl Class<'_, '_> {
-    /// One token for every filled slot. If the step fails, so do its rows, unless for want of memory.
+    /// One token for every filled slot. If the step fails, so do its rows, unless for want of memory; false says so.
     pub(super) fn step(
         &mut self,
         slots: &mut Slots,
         live: &mut [Option<Row>],
         finished: &mut Vec<Finished>,
         totals: &mut Totals,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let started = Instant::now();
         let tokens: Vec<Option<u32>> =
             live.iter().map(|entry| entry.as_ref().and_then(|row| row.tokens.last().copied())).collect();
@@ -26,13 +26,8 @@ impl Class<'_, '_> {
                 return Err(error);
             }
             let fail = |row: Row| (row.index, Err(format!("{error:#}")));
-            for (slot, entry) in live.iter_mut().enumerate() {
-                if let Some(row) = entry.take() {
-                    finished.push(fail(row));
-                    slots.release(slot);
-                }
-            }
-            return Ok(());
+            finished.extend(live.iter_mut().filter_map(Option::take).map(fail));
+            return Ok(false);
         }
         totals.steps += 1;
         totals.slots += live.len();
@@ -49,7 +44,7 @@ impl Class<'_, '_> {
             }
         }
         totals.decode += started.elapsed();
-        Ok(())
+        Ok(true)
     }
 
     /// The next token of every row, from its slot's logits. While a GPU computes, the host's cores have nothing else to do:

@@ -1,6 +1,7 @@
-//! Where keys and values lie, and how rows of them are moved there: the host's memory, or a GPU's.
+//! Where tensors lie that stay from call to call, the KV cache above all, and how they are filled and moved there: the
+//! host's memory, or a GPU's.
 //!
-//! All a cache needs is room for tensors, copies of rectangles of bytes and zeroes. On a GPU these are done by the CUDA
+//! All that takes is room for tensors, copies of rectangles of bytes and zeroes. On a GPU these are done by the CUDA
 //! runtime ([`super::cuda`]): a row of a cache is one strided copy, which `cudaMemcpy2DAsync` is, and it needs no second
 //! session, whose gather and scatter operators would write the whole of their output for the sake of one row.
 
@@ -14,7 +15,7 @@ use ort::value::{DynTensor, TensorElementType};
 use std::sync::Mutex;
 
 /// A kind of memory.
-pub(super) enum KvMemory {
+pub(super) enum Memory {
     /// The host's.
     Host,
     /// A GPU's.
@@ -40,7 +41,7 @@ impl Device {
     }
 }
 
-/// Memory that was taken from a [`KvMemory`]; given back when it goes. Only a pretended GPU keeps accounts: a real one says
+/// Memory that was taken from a [`Memory`]; given back when it goes. Only a pretended GPU keeps accounts: a real one says
 /// by itself when it is full.
 #[derive(Default)]
 pub(super) struct Claim {
@@ -66,7 +67,7 @@ pub(super) struct Size {
     pub(super) height: usize,
 }
 
-impl KvMemory {
+impl Memory {
     /// A zeroed tensor.
     pub(super) fn tensor(&self, element: TensorElementType, shape: &[usize]) -> Result<DynTensor> {
         let make = |allocator: &Allocator| {
@@ -88,7 +89,7 @@ impl KvMemory {
         }
     }
 
-    /// A tensor of the host's memory to which [`KvMemory::download`] is fast; none where the host reads tensors as they are.
+    /// A tensor of the host's memory to which [`Memory::download`] is fast; none where the host reads tensors as they are.
     pub(super) fn landing(&self, element: TensorElementType, shape: &[usize]) -> Result<Option<DynTensor>> {
         let make = |allocator: &Allocator| {
             DynTensor::new(allocator, element, shape)
@@ -137,7 +138,7 @@ impl KvMemory {
         self.synchronize()
     }
 
-    /// Copies stretches from one tensor to another; finished after [`KvMemory::synchronize`].
+    /// Copies stretches from one tensor to another; finished after [`Memory::synchronize`].
     pub(super) fn copy(
         &self,
         (to, there): (&mut DynTensor, Place),
