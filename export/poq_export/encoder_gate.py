@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from tokenizers import Encoding, Tokenizer
 
-from . import half, providers
+from . import half, pooling, providers
 from .recording import held
 from .registry import Model
 from .target import CPU, Target
@@ -76,7 +76,7 @@ def has_dynamic_quantization(path: Path) -> bool:
 
 
 class Encoder:
-    """An exported encoder run as the engine runs it: tokenise, pad, infer, pool."""
+    """An exported encoder run as the engine runs it: tokenise, pad, infer, and pool unless the graph does."""
 
     def __init__(self, model: Model, folder: Path, graph: str = "model.onnx", provider: str = "cpu") -> None:
         if model.scoring is None:
@@ -84,6 +84,7 @@ class Encoder:
         self.model = model
         self.scoring = model.scoring
         self.session = providers.session(folder / graph, provider)
+        self.output, self.pooling = pooling.output_to_read(model, [value.name for value in self.session.get_outputs()])
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         if self.tokenizer.truncation is not None or self.tokenizer.padding is not None:
@@ -103,26 +104,12 @@ class Encoder:
             for row, encoding in zip(feed, encodings, strict=True):
                 values = getattr(encoding, fields[name])
                 row[: len(values)] = values
-        (output,) = self.session.run([self.scoring.output], feeds)
+        (output,) = self.session.run([self.output], feeds)
         if self.model.architecture == "cross_encoder":
             return output
-        vectors = pool(output, feeds["attention_mask"], self.scoring.pooling or "mean")
+        vectors = pooling.pool(output, feeds["attention_mask"], self.pooling)
         with np.errstate(invalid="ignore"):  # a vector of zeros becomes no vector, which the comparison refuses
             return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def pool(output: np.ndarray, mask: np.ndarray, pooling: str) -> np.ndarray:
-    """One vector per row from one vector per token."""
-    if pooling == "none":
-        return output
-    if pooling == "cls":
-        return output[:, 0]
-    valid = mask[:, :, None].astype(np.float32)
-    if pooling == "max":
-        return np.where(valid > 0, output, -np.inf).max(axis=1)
-    if pooling == "mean":
-        return (output * valid).sum(axis=1) / valid.sum(axis=1)
-    raise EncoderGateError(f"unknown pooling `{pooling}`")
 
 
 def _text(entry: dict) -> str | tuple[str, str]:

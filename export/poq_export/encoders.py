@@ -1,6 +1,7 @@
 """Encoders: BERT built from its weights, and published ONNX graphs, as they are or freed of dynamic quantisation.
 
-Beside the f32 graph lie its variants in 8 bits and in f16, for a model whose registry entry lists them.
+Beside the f32 graph lie its variants in 8 bits and in f16, for a model whose registry entry lists them. The one in f16 is
+for GPUs, and differs from the others in more than its precision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import load_file
 
-from . import dequantize, half, quantize, weights
+from . import dequantize, for_gpu, half, pooling, quantize, weights
 from .bert import Bert
 from .encoder_layers import INPUTS, Shape
 from .registry import Model
@@ -21,7 +22,7 @@ from .untrained import untrained_head
 
 VERSION = 3
 VARIANTS = {"int8": quantize, "w8": weights, "f16": half}
-VECTOR_RANK = {"mean": 3, "cls": 3, "max": 3, "none": 2}
+RANK = {"mean": 3, "cls": 3, "max": 3, "none": 2}  # of an output that is left to be pooled so
 
 
 class EncoderError(Exception):
@@ -44,6 +45,8 @@ def write_variants(model: Model, out_dir: Path) -> None:
     for variant in VARIANTS.values():
         if variant.GRAPH in model.files:
             variant.write(out_dir / "model.onnx", out_dir / variant.GRAPH)
+            if variant is half:
+                for_gpu.rewrite(model, out_dir / variant.GRAPH)
             check_interface(model, out_dir / variant.GRAPH)
 
 
@@ -87,10 +90,11 @@ def check_interface(model: Model, path: Path) -> None:
         if length != model.fixed_length:
             raise wrong(f"graph input `{name}` takes {length or 'any'} tokens, fixed_length says {model.fixed_length or 'any'}")
     outputs = {value.name: value for value in session.get_outputs()}
-    output = outputs.get(model.scoring.output)
+    name, left = pooling.output_to_read(model, outputs)
+    output = outputs.get(name)
     if output is None:
-        raise wrong(f"no graph output `{model.scoring.output}`; there are {', '.join(outputs)}")
-    rank = 2 if model.architecture == "cross_encoder" else VECTOR_RANK[model.scoring.pooling or "mean"]
+        raise wrong(f"no graph output `{name}`; there are {', '.join(outputs)}")
+    rank = RANK[left]
     if len(output.shape) != rank or output.type != "tensor(float)":
         raise wrong(f"output `{output.name}` is {output.type} of shape {output.shape}; {rank} float dimensions are expected")
     labels = len(model.scoring.labels or [])

@@ -1,4 +1,5 @@
-"""A variant of an encoder's graph with weights and arithmetic in f16, for GPUs; inputs and outputs stay as they are.
+"""A variant of an encoder's graph with weights and arithmetic in f16, for GPUs; inputs and outputs stay as they are here.
+What else it has otherwise, `for_gpu.py` adds.
 
 Normalisation and softmax lose nothing by it: the operators that the graphs are made of read f16, compute means, variances
 and exponentials in f32, and round what they put out. The last linear layer of a classifier stays in f32, since two logits

@@ -9,7 +9,9 @@ import dataclasses
 import pathlib
 
 import numpy as np
+import onnx
 from onnx import TensorProto
+from poq_export import pooling
 from tokenizers import Tokenizer
 
 from .graph import Graph
@@ -17,6 +19,7 @@ from .vocabulary import POISON
 
 MAX_LENGTH = 128
 FIXED_LENGTH = 16
+VECTORS = "last_hidden_state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +77,17 @@ def _body(graph: Graph, shape: Shape, vocabulary: int, types: bool, output: str 
     return ids, mask, graph.op("LayerNormalization", [value, scale, shift], output=output, axis=-1, epsilon=1e-5)
 
 
-def write_bi(folder: pathlib.Path, tokenizer: Tokenizer, seed: int) -> None:
-    """A bi-encoder: the graph gives token vectors, the engine pools them."""
+def write_bi(folder: pathlib.Path, tokenizer: Tokenizer, seed: int, *, pooled: bool = False) -> None:
+    """A bi-encoder: the graph gives token vectors, the engine pools them; `pooled`, it does so itself, as those for GPUs."""
     graph = Graph("tiny_bi", seed)
-    graph.output("last_hidden_state", [*SHAPE.tokens, SHAPE.hidden])
-    _body(graph, SHAPE, tokenizer.get_vocab_size(), types=False, output="last_hidden_state")
+    graph.output(VECTORS, [*SHAPE.tokens, SHAPE.hidden])
+    _body(graph, SHAPE, tokenizer.get_vocab_size(), types=False, output=VECTORS)
     _save(graph, folder, tokenizer)
+    if pooled:
+        path = folder / "model.onnx"
+        model = onnx.load(path)
+        pooling.into_graph(model.graph, VECTORS, "mean")
+        path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def write_cross(

@@ -3,13 +3,16 @@
 use super::cuda;
 use super::manifest::Exported;
 use super::provider::Provider;
-use super::registry::{Model, Registry};
+use super::registry::{Architecture, Model, Registry};
 use super::session::{Session, SessionOptions, failed_to_load, view_f32};
 use super::tokenizer::Encoding;
 use anyhow::{Context, Result, ensure};
 
 /// Token id used for padding; masked out, so its value never matters.
 const PADDING: i64 = 0;
+
+/// Output of a bi-encoder's graph that pools by itself, as sentence-transformers names it.
+const SENTENCE_VECTORS: &str = "sentence_embedding";
 
 /// Tokens of every row of a batch after padding: the graph's fixed length, or that of the longest row, rounded up to a
 /// multiple of `step`.
@@ -55,10 +58,7 @@ impl Encoder {
             cuda::load_cudnn().with_context(|| failed_to_load(&path, options.provider))?;
         }
         let facts = model.scoring_facts().with_context(|| format!("model `{}`", model.key))?;
-        let output = match &facts.output {
-            Some(output) => output.clone(),
-            None => session.outputs().first().cloned().unwrap_or_default(),
-        };
+        let output = output_to_read(facts.output.as_deref(), session.outputs(), model.architecture).to_owned();
         ensure!(
             session.outputs().contains(&output),
             "model `{}`: its graph has no output `{output}`; it has {}",
@@ -80,6 +80,12 @@ impl Encoder {
             width_step: options.provider.width_step(options.precision),
             takes_type_ids,
         })
+    }
+
+    /// Whether the graph pools by itself: its output has one vector per row and not one per token.
+    #[must_use]
+    pub fn pools(&self) -> bool {
+        self.output == SENTENCE_VECTORS
     }
 
     /// Runs a batch and hands its output to `read`: rows are right-padded to the longest, or to the graph's fixed length.
@@ -125,5 +131,42 @@ impl Encoder {
     #[cfg(test)]
     pub(super) fn kept_shapes(&self) -> usize {
         self.session.kept_shapes()
+    }
+}
+
+/// The output that the registry names, or else the first; but sentence vectors where a bi-encoder's graph has them in the
+/// place of what the registry names, as graphs for GPUs do. `export/poq_export/pooling.py` decides in the same way.
+fn output_to_read<'o>(named: Option<&'o str>, outputs: &'o [String], architecture: Architecture) -> &'o str {
+    let has = |name: &str| outputs.iter().any(|output| output == name);
+    match named {
+        Some(name) if architecture == Architecture::BiEncoder && !has(name) && has(SENTENCE_VECTORS) => {
+            SENTENCE_VECTORS
+        }
+        Some(name) => name,
+        None => outputs.first().map_or("", String::as_str),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_vectors_are_read_only_in_the_place_of_what_the_registry_names() {
+        let outputs = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let (tokens, sentences) = ("last_hidden_state", SENTENCE_VECTORS);
+        let (bi, cross) = (Architecture::BiEncoder, Architecture::CrossEncoder);
+        for (named, there, architecture, read) in [
+            (Some(tokens), outputs(&[tokens]), bi, tokens),
+            (Some(tokens), outputs(&[sentences]), bi, sentences),
+            (Some(tokens), outputs(&[tokens, sentences]), bi, tokens),
+            (Some(tokens), outputs(&["other"]), bi, tokens),
+            (None, outputs(&["first", sentences]), bi, "first"),
+            (None, outputs(&[sentences]), bi, sentences),
+            (Some("logits"), outputs(&[sentences]), cross, "logits"),
+            (None, outputs(&[]), bi, ""),
+        ] {
+            assert_eq!(output_to_read(named, &there, architecture), read, "{named:?} of {there:?}");
+        }
     }
 }

@@ -98,9 +98,9 @@ pub struct DecoderFacts {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoringFacts {
-    /// Output of the graph that is read.
+    /// Output of the graph that is read; one that pools by itself has sentence vectors in its place.
     pub output: Option<String>,
-    /// How a bi-encoder's token vectors become one vector.
+    /// How a bi-encoder's token vectors become one vector, here or in the graph.
     pub pooling: Option<Pooling>,
     /// How a cross-encoder's logits become one score.
     pub head: Option<Head>,

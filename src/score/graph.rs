@@ -33,7 +33,12 @@ impl Graph {
             (Architecture::CrossEncoder, _) => Readout::Logits,
             _ => bail!("model `{}` is not an evaluator that poq can run", model.key),
         };
-        Ok(Self { encoder: Encoder::open(registry, model, options)?, readout })
+        let encoder = Encoder::open(registry, model, options)?;
+        let readout = match readout {
+            Readout::Vector(_) if encoder.pools() => Readout::Vector(Pooling::None),
+            readout => readout,
+        };
+        Ok(Self { encoder, readout })
     }
 }
 

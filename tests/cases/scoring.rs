@@ -22,6 +22,24 @@ fn column(scratch: &Scratch, scorer: &str) -> Vec<ScoreRow> {
 }
 
 #[test]
+fn a_graph_that_pools_by_itself_scores_as_one_that_is_pooled() {
+    let scratch = Scratch::new();
+    let evaluators = ["tiny_bi", "tiny_pooled"];
+    // Rows of one batch have 3 to 14 tokens.
+    let words = |task, model| vec!["keeper of the lamp"; 1 + (task + model) % 3].join(" by the river ");
+    import(&scratch, &answers(8, 3, words), &evaluators, &[]);
+    scratch.poq(&["score", "results/own"], 0);
+    let [here, there] = evaluators.map(|key| column(&scratch, key));
+    assert_eq!((here.len(), there.len()), (24, 24));
+    for (here, there) in here.iter().zip(&there) {
+        let (a, b) = (here.raw.expect("scored"), there.raw.expect("scored"));
+        assert!((a - b).abs() < 1e-6, "{a} and {b} for {} of {}", here.task_id, here.model);
+        assert!(here.work_key != there.work_key, "graphs of their own");
+    }
+    assert!(here.iter().any(|row| row.raw != here[0].raw));
+}
+
+#[test]
 fn every_distinct_text_is_read_once_across_models_and_calls() {
     let scratch = Scratch::new();
     // Models 0 and 1 say the same, model 2 repeats the reference: 10 references + 10 other texts.
