@@ -104,7 +104,7 @@ class Pooled(GpuCase):
         pooled = Encoder(plain.model, self.out, half.GRAPH)
         rows = [pooled.tokenize(entry["text"]) for entry in recorded["inputs"]]
         expected = np.array([entry["output"] for entry in recorded["inputs"]])
-        self.assertLess(np.abs(pooled.run(rows) - expected).max(), encoder_gate.HALF_TOLERANCE / 10)
+        self.assertLess(np.abs(pooled.run(rows) - expected).max(), encoder_gate.CUDA_TOLERANCES[encoder_gate.F16] / 10)
 
 
 class Lengths(GpuCase):
