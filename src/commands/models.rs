@@ -32,7 +32,7 @@ struct Entry<'m> {
     pool: &'m str,
     role: &'static str,
     architecture: &'static str,
-    precision: &'m str,
+    precision: String,
     name: &'m str,
     upstream: &'m str,
     licence: &'m str,
@@ -77,7 +77,11 @@ fn entry<'m>(registry: &Registry, model: &'m Model, provider: Option<Provider>) 
             Architecture::BiEncoder => "bi-encoder",
             Architecture::CrossEncoder => "cross-encoder",
         },
-        precision: &model.precision,
+        precision: if model.architecture == Architecture::Decoder && first.provider == Provider::Cuda {
+            first.arithmetic().to_owned()
+        } else {
+            model.precision.clone()
+        },
         name: &model.name,
         upstream: &model.upstream,
         licence: &model.licence,
