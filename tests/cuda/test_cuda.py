@@ -32,7 +32,7 @@ RUNTIME = REPOSITORY / "models/runtime-cuda"
 LLMS = [subject for subject in SUBJECTS.values() if subject.stage == GENERATE]
 EVALUATORS = [subject for subject in SUBJECTS.values() if subject.stage != GENERATE]
 LLAMA, MINILM = "llama_3_2_3b", "ce_minilm"
-LAYERS = TINY["num_hidden_layers"]
+LAYERS, FLOAT = TINY["num_hidden_layers"], 4
 PROMPTS, NEW_TOKENS, MOST_ALLOCATIONS = 24, 16, 400
 RAN_OUT = "memory ran out, and the budget of the KV cache was halved"
 
@@ -178,13 +178,17 @@ class Evaluators(OnAPretendedCard):
         """A fresh copy of the answers, scored."""
         return self.poq(on, "score", self.fresh(), *arguments)
 
-    def test_every_architecture_scores_on_the_card(self) -> None:
+    def test_every_architecture_scores_on_the_card_with_fused_attention(self) -> None:
         ran = self.score(self.card())
         self.assertEqual(ran.code, 0, ran.said)
         rows, failed = self.rows("score")
         self.assertEqual(failed, 0, ran.said)
         self.assertGreaterEqual(rows, PROMPTS * len(EVALUATORS))
         self.check(ran.counts)
+        self.assertGreater(ran.counts.launched("attention_kernel_batched_impl"), 0)
+        self.assertEqual(ran.counts.launched("SoftmaxWithRawMask"), 0)
+        # A vector or logits per text, and no vectors of tokens.
+        self.assertLess(ran.counts.downloaded, 2 * rows * TINY["hidden_size"] * FLOAT)
         for subject in EVALUATORS:
             self.assertIn(f"{subject.key}: cuda f16", ran.said)
         record = json.loads((self.run_folder / "run.json").read_text(encoding="utf-8"))
