@@ -62,6 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="S",
         help="seconds until a tool is given up (default: %(default)s)",
     )
+    add("--cuda-graphs", action="store_true", help="let poq replay decode steps as CUDA graphs; cells of their own")
     add("--again", action="store_true", help="measure what is measured already")
     add("--dry-run", action="store_true", help="every step on the CPU, with tiny models; needs no card")
     add("--commit-table", action="store_true", help="write benches/RESULTS-gpu.md instead of the page beside gpu.json")

@@ -51,6 +51,7 @@ class Poq:
         self.device = made.device
         self.runs = out / "runs"
         self.timeout = timeout
+        self.cuda_graphs = False
         self.version = self.run("--version").strip()
 
     def run(self, *arguments: str) -> str:
@@ -93,7 +94,10 @@ class Poq:
     @property
     def options(self) -> list[str]:
         """Of `poq bench` for LLMs."""
-        return ["--provider", "cuda", "--batch-tokens", str(GPU_BATCH_TOKENS)] if self.device == "cuda" else []
+        if self.device != "cuda":
+            return []
+        graphs = ["--cuda-graphs"] if self.cuda_graphs else []
+        return ["--provider", "cuda", "--batch-tokens", str(GPU_BATCH_TOKENS), *graphs]
 
     def score(self, subject: Subject, count: int, batch_size: int) -> Watched:
         """One pass over the pairs, in a fresh copy of the run."""
@@ -122,7 +126,7 @@ class Poq:
         settings = {"models": [subject.key], "temperature": 0, "batch_size": batch_size}
         settings |= {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
         if self.device == "cuda":
-            settings |= {"batch_tokens": GPU_BATCH_TOKENS, "provider": "cuda"}
+            settings |= {"batch_tokens": GPU_BATCH_TOKENS, "provider": "cuda", "cuda_graphs": self.cuda_graphs}
         lines = ['name = "gpu"', "[data]", f"sets = [{{ dataset = {json.dumps(DATA_SET)} }}]", "[generation]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         path = self.runs / f"{subject.key}.toml"

@@ -48,8 +48,12 @@ def main(arguments: argparse.Namespace) -> int:
     sizes = tuple(sorted(arguments.batch_sizes or scale.batch_sizes))
     new_tokens = arguments.new_tokens or scale.new_tokens
     conditions = {"card": known_card.name if known_card else found_card, "scale": scale.name, "new_tokens": new_tokens}
+    if arguments.cuda_graphs:
+        conditions |= {"cuda_graphs": True}
     store = Store(folder / "cells.jsonl", conditions)
     bench = prepare(place, scale, new_tokens, arguments.repeats or scale.repeats, sizes, folder, arguments.cell_timeout)
+    if isinstance(bench.poq, Poq):
+        bench.poq.cuda_graphs = arguments.cuda_graphs
     facts = machine.facts(known_card, scale, new_tokens, bench.poq)
     facts |= {"command": f"just bench-gpu{' --dry-run' if arguments.dry_run else ''}"}
     out = folder if arguments.dry_run else arguments.out.resolve()

@@ -10,7 +10,7 @@ use crate::model::registry::{Model, Registry};
 use crate::profile::machine;
 use crate::settings::Generation;
 use crate::store::rows::{GenerationRow, TaskRow};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -40,6 +40,8 @@ pub struct GenerationRequest {
     pub seed: u64,
     /// Timed passes.
     pub repeats: usize,
+    /// Whether decode steps are replayed as CUDA graphs.
+    pub cuda_graphs: bool,
 }
 
 /// What a cell came to. Figures of a pass are those of the last one, for every pass does the same.
@@ -127,6 +129,9 @@ pub fn measure(
         read_tokens += totals.read_tokens;
         peak_device = peak_device.max(device::bytes_taken(model.provider)?);
     }
+    if let Some(why) = generator.cuda_graphs().and_then(|graphs| graphs.given_up) {
+        bail!("CUDA graphs were given up: {why}");
+    }
     let together = rows.iter().filter_map(|row| row.batch_rows).max().unwrap_or_default();
     Ok(GenerationResult {
         seconds,
@@ -150,6 +155,7 @@ pub fn measure(
 fn settings(request: &GenerationRequest) -> Generation {
     Generation {
         provider: request.provider,
+        cuda_graphs: request.cuda_graphs,
         batch_size: request.batch_size,
         batch_tokens: request.batch_tokens,
         max_new_tokens: request.new_tokens,

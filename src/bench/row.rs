@@ -158,6 +158,7 @@ mod tests {
             new_tokens: 4,
             seed: 1,
             repeats: 3,
+            cuda_graphs: false,
         };
         let times = Percentiles { p50: 1.0, p95: 2.0, p99: 3.0 };
         let result = |answers: [&str; 2]| GenerationResult {

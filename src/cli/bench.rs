@@ -49,6 +49,9 @@ pub struct BenchArguments {
     /// Timed passes over the sample; the median counts
     #[arg(long, value_name = "N", default_value = "3", value_parser = positive)]
     pub repeats: usize,
+    /// Let LLMs on a GPU replay decode steps as CUDA graphs; a cell that cannot fails
+    #[arg(long)]
+    pub cuda_graphs: bool,
     /// Seed of the sample
     #[arg(long, default_value = "42")]
     pub seed: u64,

@@ -198,6 +198,9 @@ pub struct GenerateArguments {
     /// Budget of the KV cache in MiB [default: 2048; with cuda what is free on the GPU]
     #[arg(long, value_name = "MB")]
     pub kv_cache_mb: Option<usize>,
+    /// Replay decode steps as CUDA graphs (cuda only)
+    #[arg(long)]
+    pub cuda_graphs: bool,
     /// How rows are worked on
     #[command(flatten)]
     pub work: WorkArguments,

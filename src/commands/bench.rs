@@ -138,6 +138,7 @@ impl Sweep {
                     new_tokens: arguments.new_tokens,
                     seed: arguments.seed,
                     repeats: arguments.repeats,
+                    cuda_graphs: arguments.cuda_graphs && model.provider == Provider::Cuda,
                 };
                 let result = run_generation_cell(context, &request);
                 context.check_quit()?;

@@ -39,6 +39,7 @@ pub fn command(context: &Context, arguments: &GenerateArguments) -> Result<ExitC
         generation.batch_size = arguments.batch_size.unwrap_or(generation.batch_size);
         generation.batch_tokens = arguments.batch_tokens.unwrap_or(generation.batch_tokens);
         generation.kv_cache_mb = arguments.kv_cache_mb.or(generation.kv_cache_mb);
+        generation.cuda_graphs |= arguments.cuda_graphs;
         generation.provider = arguments.provider.unwrap_or(generation.provider);
     })?;
     stage(context, &mut run, arguments.work)?.print(context, &run.record.settings)
@@ -165,7 +166,11 @@ fn answer_all(
         if totals.interrupted {
             return Err(Interrupted.into());
         }
-        figures = Some(describe(&totals));
+        let mut described = describe(&totals);
+        if let Some(graphs) = generator.cuda_graphs() {
+            described["cuda_graphs"] = json!(graphs);
+        }
+        figures = Some(described);
         shrunk = totals.shrunk_to.map(|bytes| {
             format!(
                 "memory ran out, and the budget of the KV cache was halved to {} MB; the rows under way began again and none \

@@ -19,6 +19,7 @@ use crate::model::manifest::Exported;
 use crate::model::provider::{Precision, Provider};
 use crate::model::registry::{Model, Registry};
 use crate::model::session::SessionOptions;
+use crate::model::slots::GraphUse;
 use crate::settings::Generation;
 use crate::store::Fingerprint;
 use crate::store::rows::{GenerationRow, TaskRow};
@@ -134,7 +135,13 @@ impl Generator {
     /// Loads the weights.
     pub fn open(registry: &Registry, model: &Model, prompter: Prompter, threads: usize) -> Result<Self> {
         let provider = prompter.settings.provider;
-        let options = SessionOptions { threads, arena: true, provider, precision: Precision::F32 };
+        let options = SessionOptions {
+            threads,
+            arena: true,
+            provider,
+            precision: Precision::F32,
+            graphs: prompter.settings.cuda_graphs,
+        };
         let decoder = Decoder::open(registry, model, options)?;
         let room = decoder.device_memory()?;
         let (largest, vocabulary) = (prompter.text.tokenizer.largest_id(), decoder.vocabulary());
@@ -145,6 +152,12 @@ impl Generator {
             model.key
         );
         Ok(Self { prompter, decoder, room })
+    }
+
+    /// What came of CUDA graphs; none where none were asked for.
+    #[must_use]
+    pub fn cuda_graphs(&self) -> Option<GraphUse> {
+        self.decoder.cuda_graphs()
     }
 
     /// Who computes.

@@ -22,8 +22,8 @@ use super::manifest::Exported;
 use super::memory::{Memory, write_raw};
 use super::out_of_memory;
 use super::registry::{Model, Registry};
-use super::session::{Session, SessionOptions};
-use super::slots::Slots;
+use super::session::{Call, Session, SessionOptions};
+use super::slots::{GraphUse, Slots};
 use super::visibility::{half_bits, visibility};
 use anyhow::{Context, Result, anyhow, ensure};
 use ort::memory::MemoryInfo;
@@ -37,6 +37,7 @@ pub struct Decoder {
     memory: Arc<Memory>,
     session: Session,
     graph: DecoderGraph,
+    cuda_graphs: Option<GraphUse>,
 }
 
 /// One prompt pass: tokens that continue what a trunk holds.
@@ -116,7 +117,8 @@ impl Decoder {
         let graph = DecoderGraph::read(&session)
             .with_context(|| format!("model `{}` is not a decoder that poq can run", model.key))?;
         let memory = Arc::new(session.memory()?);
-        Ok(Self { memory, session, graph })
+        let cuda_graphs = session.captures().then(GraphUse::default);
+        Ok(Self { memory, session, graph, cuda_graphs })
     }
 
     /// Computes as ever, but keeps the cache as if it were on a GPU of little memory.
@@ -124,6 +126,12 @@ impl Decoder {
     pub(crate) fn pretend(mut self, card: super::pretended::Card) -> Self {
         self.memory = Arc::new(Memory::Pretended(card));
         self
+    }
+
+    /// What came of CUDA graphs; none where none were asked for.
+    #[must_use]
+    pub fn cuda_graphs(&self) -> Option<GraphUse> {
+        self.cuda_graphs.clone()
     }
 
     /// Whether a GPU computes.
@@ -282,16 +290,13 @@ impl Decoder {
 
     /// Runs the graph on what is bound. A new trunk follows slots that are gone; those to come find their room.
     fn run_pass(&mut self, trunk: &mut Trunk, binding: &mut IoBinding) -> Result<DynValue> {
-        if std::mem::take(&mut trunk.fresh) {
-            self.session.run_bound_and_shrink(binding, "logits")
-        } else {
-            self.session.run_bound(binding, "logits")
-        }
+        let call = Call { shrinks: std::mem::take(&mut trunk.fresh), graph: None };
+        self.session.run_bound(binding, "logits", call)
     }
 
     /// Appends a token to every filled slot. Empty slots compute a token that nobody reads; rows do not see each other.
     pub fn step(&mut self, slots: &mut Slots, tokens: &[Option<u32>]) -> Result<()> {
-        slots.step(&mut self.session, tokens)
+        slots.step(&mut self.session, &self.graph, tokens, self.cuda_graphs.as_mut())
     }
 }
 

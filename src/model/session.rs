@@ -30,13 +30,15 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// In which arithmetic.
     pub precision: Precision,
+    /// Whether calls may be captured as CUDA graphs.
+    pub graphs: bool,
 }
 
 impl SessionOptions {
     /// ONNX Runtime's own kernels in the precision of the graph.
     #[must_use]
     pub fn cpu(threads: usize, arena: bool) -> Self {
-        Self { threads, arena, provider: Provider::Cpu, precision: Precision::F32 }
+        Self { threads, arena, provider: Provider::Cpu, precision: Precision::F32, graphs: false }
     }
 }
 
@@ -46,6 +48,8 @@ pub struct Session {
     buffers: Option<InputBuffers>,
     inner: OrtSession,
     provider: Provider,
+    /// Whether the session was made for CUDA graphs: every call has to say then whether it is one.
+    graphs: bool,
     inputs: Vec<String>,
     outputs: Vec<String>,
 }
@@ -92,7 +96,7 @@ impl Session {
                 Some(InputBuffers::new(memory))
             }
         };
-        Ok(Self { buffers, inner, provider: options.provider, inputs, outputs })
+        Ok(Self { buffers, inner, provider: options.provider, graphs: options.graphs, inputs, outputs })
     }
 
     /// Names of the graph's inputs.
@@ -187,25 +191,39 @@ impl Session {
         self.inner.create_binding().map_err(|error| out_of_memory::error("cannot prepare a call", &error))
     }
 
-    /// Runs the graph on bound tensors and returns one output.
-    pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
-        let provider = self.provider;
-        let failed = |error: ort::Error| failed_inference(provider, &error);
-        let mut outputs = self.inner.run_binding(binding).map_err(failed)?;
-        outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
+    /// Whether calls may be captured.
+    pub(super) fn captures(&self) -> bool {
+        self.graphs
     }
 
-    /// The same; afterwards a GPU gets back what earlier tensors took and nobody uses.
-    pub(super) fn run_bound_and_shrink(&mut self, binding: &mut IoBinding, output: &str) -> Result<DynValue> {
-        if self.provider != Provider::Cuda {
-            return self.run_bound(binding, output);
-        }
-        let failed = |error: ort::Error| failed_inference(Provider::Cuda, &error);
-        let mut options = RunOptions::new().map_err(failed)?;
-        options.set("memory.enable_memory_arena_shrinkage", "gpu:0").map_err(failed)?;
-        let mut outputs = self.inner.run_binding_with_options(binding, &options).map_err(failed)?;
+    /// Runs the graph on bound tensors and returns one output.
+    pub(super) fn run_bound(&mut self, binding: &mut IoBinding, output: &str, call: Call) -> Result<DynValue> {
+        let provider = self.provider;
+        let failed = |error: ort::Error| failed_inference(provider, &error);
+        let mut outputs = if provider == Provider::Cuda && (call.shrinks || self.graphs) {
+            let mut options = RunOptions::new().map_err(failed)?;
+            if call.shrinks {
+                options.set("memory.enable_memory_arena_shrinkage", "gpu:0").map_err(failed)?;
+            }
+            if self.graphs {
+                let id = call.graph.map_or_else(|| "-1".to_owned(), |id| id.to_string());
+                options.set("gpu_graph_id", id).map_err(failed)?;
+            }
+            self.inner.run_binding_with_options(binding, &options).map_err(failed)?
+        } else {
+            self.inner.run_binding(binding).map_err(failed)?
+        };
         outputs.remove(output).ok_or_else(|| anyhow!("the graph returned no `{output}`"))
     }
+}
+
+/// How bound tensors are run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Call {
+    /// Afterwards a GPU gets back what earlier tensors took and nobody uses.
+    pub(super) shrinks: bool,
+    /// Number of the CUDA graph that this call is: captured at its first call, replayed at the others.
+    pub(super) graph: Option<usize>,
 }
 
 /// A call that failed. On a GPU what it had begun goes on, and nobody may use that memory before it is done.
@@ -248,6 +266,7 @@ fn provider(options: SessionOptions) -> ExecutionProviderDispatch {
         Provider::Cuda => ort::ep::CUDA::default()
             .with_tf32(false)
             .with_skip_layer_norm_strict_mode(true)
+            .with_cuda_graph(options.graphs)
             .with_arena_extend_strategy(ort::ep::ArenaExtendStrategy::SameAsRequested)
             .build(),
         Provider::OpenVino => {

@@ -1,10 +1,10 @@
 //! Rows that are decoded together, each in a slot of its own.
 //!
 //! Every tensor of a step has one address for as long as the slots live, and what the attention operator reads on the host,
-//! the width of the mask, never changes: a CUDA graph could be captured of a step. It is not, on purpose: ONNX Runtime keeps what a
-//! captured run allocated until the graph is released, and releasing one came with a later version of its API than the one
-//! that poq is bound to (24, for the sake of the OpenVINO build). Every new shape of the slots (a class of prompt lengths, the
-//! last rows of a run) would leave its workspace behind on a card whose free memory is planned for the cache.
+//! the width of the mask, never changes: a step can be captured as a CUDA graph and replayed, where that is asked for. ONNX
+//! Runtime keeps what a captured step allocated until the graph is released, and releasing one came with a later version of its
+//! API than the one that poq is bound to (24, for the sake of the OpenVINO build). So only slots that live for a while are
+//! captured, and only so many of them.
 
 use super::decoder::Trunk;
 use super::decoder_graph::DecoderGraph;
@@ -12,10 +12,11 @@ use super::kv_buffer::KvBuffer;
 use super::kv_cache::Path;
 use super::memory::Memory;
 use super::out_of_memory;
-use super::session::Session;
+use super::session::{Call, Session};
 use anyhow::{Result, anyhow, ensure};
 use ort::session::IoBinding;
 use ort::value::{DynTensor, TensorElementType};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The slots. Every tensor of a step is bound once and stays where it is.
@@ -24,13 +25,42 @@ pub struct Slots {
     ids: Fed,
     mask: Fed,
     positions: Option<Fed>,
+    /// Inputs that are zero at every step.
+    constants: Vec<(&'static str, DynTensor)>,
     logits: DynTensor,
     /// Where the host reads logits that the graph leaves elsewhere.
     landing: Option<DynTensor>,
     lengths: Vec<usize>,
+    capture: Capture,
     memory: Arc<Memory>,
     /// Last, for it keeps the session that the tensors come from.
     binding: IoBinding,
+}
+
+/// Steps of new slots before one is captured: some live for a few steps only.
+const STEPS_BEFORE_CAPTURE: usize = 4;
+
+/// Graphs of one decoder at most, for none is given back.
+const MOST_GRAPHS: usize = 64;
+
+/// What came of capturing decode steps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GraphUse {
+    /// Graphs that were captured and gave the logits of the step that they are of.
+    pub captured: usize,
+    /// Steps that were replayed.
+    pub replayed: usize,
+    /// Why no more are captured.
+    pub given_up: Option<String>,
+}
+
+/// How far slots are on the way to a graph of their own.
+#[derive(Debug, Clone, Copy)]
+enum Capture {
+    /// So many steps until then.
+    After(usize),
+    /// Replayed by its number.
+    Done(usize),
 }
 
 /// An input of integers that changes from step to step.
@@ -65,30 +95,30 @@ impl Slots {
         session: &Session,
         graph: &DecoderGraph,
         memory: &Arc<Memory>,
-        mut kv: KvBuffer,
+        kv: KvBuffer,
         lengths: Vec<usize>,
     ) -> Result<Self> {
         let (rows, capacity) = (kv.rows(), kv.capacity());
-        let mut binding = session.bind()?;
-        graph.bind_cache(&mut binding, &mut kv)?;
         let ids = Fed::new(memory, "input_ids", [rows, 1])?;
         let mask = Fed::new(memory, "attention_mask", [rows, capacity])?;
         let takes_positions = graph.takes_position_ids;
         let positions = if takes_positions { Some(Fed::new(memory, "position_ids", [rows, 1])?) } else { None };
+        let mut constants = Vec::new();
         if let Some(rank) = graph.index_rank {
-            bind(&mut binding, "logits_index", &memory.tensor(TensorElementType::Int64, &[rows, 1][..rank])?)?;
+            constants.push(("logits_index", memory.tensor(TensorElementType::Int64, &[rows, 1][..rank])?));
         }
         if let Some(element) = graph.bias {
-            bind(&mut binding, "attention_bias", &memory.tensor(element.declared(), &[1, 1, 1, capacity])?)?;
+            constants.push(("attention_bias", memory.tensor(element.declared(), &[1, 1, 1, capacity])?));
         }
         let shape = [rows, 1, graph.vocabulary];
-        let mut logits = memory.tensor(TensorElementType::Float32, &shape)?;
+        let logits = memory.tensor(TensorElementType::Float32, &shape)?;
         let landing = memory.landing(TensorElementType::Float32, &shape)?;
-        binding
-            .bind_output("logits", &mut logits)
-            .map_err(|error| out_of_memory::error("cannot bind the logits of a decode step", &error))?;
         let memory = Arc::clone(memory);
-        let mut slots = Self { kv, ids, mask, positions, logits, landing, lengths, memory, binding };
+        let capture = Capture::After(STEPS_BEFORE_CAPTURE);
+        let binding = session.bind()?;
+        let mut slots =
+            Self { kv, ids, mask, positions, constants, logits, landing, lengths, capture, memory, binding };
+        slots.bind_tensors(graph)?;
         for slot in 0..rows {
             slots.write_mask(slot, slots.lengths[slot]);
         }
@@ -135,8 +165,15 @@ impl Slots {
         Ok((kv.keep_rows(kept)?, kept.iter().map(|&slot| lengths[slot]).collect()))
     }
 
-    /// Appends a token to every filled slot.
-    pub(super) fn step(&mut self, session: &mut Session, tokens: &[Option<u32>]) -> Result<()> {
+    /// Appends a token to every filled slot. With `graphs` the step is captured when its time has come, and replayed from then
+    /// on.
+    pub(super) fn step(
+        &mut self,
+        session: &mut Session,
+        graph: &DecoderGraph,
+        tokens: &[Option<u32>],
+        graphs: Option<&mut GraphUse>,
+    ) -> Result<()> {
         let capacity = self.kv.capacity();
         for (slot, token) in tokens.iter().enumerate() {
             ensure!(
@@ -150,18 +187,79 @@ impl Slots {
                 *position = length as i64;
             }
         }
-        for fed in [Some(&mut self.ids), Some(&mut self.mask), self.positions.as_mut()].into_iter().flatten() {
-            fed.feed(&self.memory, &mut self.binding)?;
-        }
-        session.run_bound(&mut self.binding, "logits")?;
-        if let Some(landing) = &mut self.landing {
-            self.memory.download(&self.logits, landing)?;
+        self.feed()?;
+        match (self.capture, graphs) {
+            (Capture::Done(id), Some(graphs)) => {
+                self.run(session, Some(id))?;
+                graphs.replayed += 1;
+            }
+            (Capture::After(0), Some(graphs)) if graphs.given_up.is_none() && graphs.captured < MOST_GRAPHS => {
+                self.run(session, None)?;
+                self.capture(session, graph, graphs)?;
+            }
+            (Capture::After(left), _) => {
+                self.run(session, None)?;
+                self.capture = Capture::After(left.saturating_sub(1));
+            }
+            (Capture::Done(_), None) => self.run(session, None)?,
         }
         for (slot, length) in self.lengths.iter_mut().enumerate().filter(|(slot, _)| tokens[*slot].is_some()) {
             *length += 1;
             if *length < capacity {
                 self.mask.host[slot * capacity + *length] = 1;
             }
+        }
+        Ok(())
+    }
+
+    /// Computes the step, as a graph where it has a number, and brings the logits to where the host reads them.
+    fn run(&mut self, session: &mut Session, graph: Option<usize>) -> Result<()> {
+        session.run_bound(&mut self.binding, "logits", Call { shrinks: false, graph })?;
+        match &mut self.landing {
+            Some(landing) => self.memory.download(&self.logits, landing),
+            None => Ok(()),
+        }
+    }
+
+    /// Captures the step that was just computed and replays it, which writes the same keys and values again. A graph that does not
+    /// give the same logits is not used, and no other is tried.
+    fn capture(&mut self, session: &mut Session, graph: &DecoderGraph, graphs: &mut GraphUse) -> Result<()> {
+        let bits =
+            |slots: &Self| Ok::<_, anyhow::Error>(slots.all_logits()?.iter().map(|l| l.to_bits()).collect::<Vec<_>>());
+        let expected = bits(self)?;
+        let given_up = match self.run(session, Some(graphs.captured)) {
+            Ok(()) if bits(self)? == expected => {
+                self.capture = Capture::Done(graphs.captured);
+                graphs.captured += 1;
+                return Ok(());
+            }
+            Ok(()) => "a replay gave other logits than the step that was captured".to_owned(),
+            Err(error) => format!("a step could not be captured: {error:#}"),
+        };
+        graphs.given_up = Some(given_up);
+        self.capture = Capture::After(0);
+        // What failed is not used again, and the logits of this step are those without a graph.
+        self.binding = session.bind()?;
+        self.bind_tensors(graph)?;
+        self.feed()?;
+        self.run(session, None)
+    }
+
+    /// Binds what has one address for good.
+    fn bind_tensors(&mut self, graph: &DecoderGraph) -> Result<()> {
+        graph.bind_cache(&mut self.binding, &mut self.kv)?;
+        for (name, tensor) in &self.constants {
+            bind(&mut self.binding, name, tensor)?;
+        }
+        self.binding
+            .bind_output("logits", &mut self.logits)
+            .map_err(|error| out_of_memory::error("cannot bind the logits of a decode step", &error))
+    }
+
+    /// Hands the graph what changes from step to step.
+    fn feed(&mut self) -> Result<()> {
+        for fed in [Some(&mut self.ids), Some(&mut self.mask), self.positions.as_mut()].into_iter().flatten() {
+            fed.feed(&self.memory, &mut self.binding)?;
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Evaluator {
         let identity = Identity::open(registry, model, provider, precision)?;
         let exported = Exported::open(registry, model)?;
         let tokenizer = Box::new(Tokenizer::open(&exported.file("tokenizer.json"), Some(model.max_length))?);
-        let options = SessionOptions { threads, arena: false, provider, precision };
+        let options = SessionOptions { threads, arena: false, provider, precision, graphs: false };
         let graphs = (0..workers.max(1)).map(|_| Graph::open(registry, model, options)).collect::<Result<_>>()?;
         Ok(Self { identity, provider, limits: limits(model, execution)?, network: Network::Real { tokenizer, graphs } })
     }

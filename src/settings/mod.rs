@@ -123,6 +123,10 @@ pub struct Generation {
     /// Budget of the KV cache in MiB: the rows being decoded and the prompts being read. When absent: 2048 on the CPU; on a
     /// GPU what is free there once the model is loaded, less what computing takes.
     pub kv_cache_mb: Option<usize>,
+    /// Whether the decode steps of a GPU are captured and replayed as CUDA graphs, which spares launching their kernels one by
+    /// one. A replay whose logits are not those of the step that was captured is not used. Off by default: it was never
+    /// measured on a card.
+    pub cuda_graphs: bool,
     /// Whether beginnings that prompts have in common are read once.
     pub share_prefixes: bool,
     /// The day that a chat template is told when it asks for today's date; never the real one, for prompts must not change
@@ -150,6 +154,7 @@ impl Default for Generation {
             batch_size: 32,
             batch_tokens: 512,
             kv_cache_mb: None,
+            cuda_graphs: false,
             share_prefixes: true,
             date: None,
             qa_prompt: "Answer the question with a short phrase taken from the passage.\n\n\
@@ -298,6 +303,11 @@ impl Generation {
             self.max_new_tokens
         );
         ensure!(self.kv_cache_mb != Some(0), "`generation.kv_cache_mb` must be at least 1");
+        ensure!(
+            !self.cuda_graphs || self.provider == Provider::Cuda,
+            "`generation.cuda_graphs` is for `generation.provider = \"cuda\"`; it is `{}`",
+            self.provider.name()
+        );
         ensure!(
             self.provider != Provider::OpenVino,
             "`generation.provider` must be `cpu` or `cuda`: OpenVINO refuses the attention operator of decoders"

@@ -178,10 +178,11 @@ impl RunRecord {
 }
 
 /// Settings that change no row of any table: the shape of batches, the share of failed rows that is still a success.
-pub const EXECUTION: [&str; 7] = [
+pub const EXECUTION: [&str; 8] = [
     "max_failed_share",
     "generation.batch_size",
     "generation.batch_tokens",
+    "generation.cuda_graphs",
     "scoring.workers",
     "scoring.worker_threads",
     "scoring.batch_size",

@@ -151,6 +151,7 @@ fn meaningless_settings_are_refused_by_name() {
         ("max_new_tokens = 12", "max_new_tokens = 12\nrepetition_penalty = 0.0", "generation.repetition_penalty"),
         ("max_new_tokens = 12", "max_new_tokens = 12\nmin_new_tokens = 13", "generation.min_new_tokens"),
         ("max_new_tokens = 12", "max_new_tokens = 12\nkv_cache_mb = 0", "generation.kv_cache_mb"),
+        ("max_new_tokens = 12", "max_new_tokens = 12\ncuda_graphs = true", "generation.cuda_graphs"),
         ("max_new_tokens = 12", "max_new_tokens = 12\nprovider = \"openvino\"", "generation.provider"),
         ("max_new_tokens = 12", "max_new_tokens = 12\nprovider = \"cuda\"", "export.cuda_precision"),
         ("max_new_tokens = 12", "max_new_tokens = 12\ntypical_p = 0.5", "typical_p"),

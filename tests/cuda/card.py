@@ -25,7 +25,7 @@ LIBRARIES = (
     ("libcudnn.so.9", "cudnn.c", ()),
 )
 UNVERSIONED = ("libcuda.so.1", "libcudnn.so.9", "libcurand.so.10")
-COUNTS = ("refused", "uploads", "downloads", "downloaded", "copies_within", "launches", "hazards")
+COUNTS = ("refused", "uploads", "downloads", "downloaded", "copies_within", "launches", "graphs", "hazards")
 
 
 def build(folder: Path) -> Path:
@@ -53,6 +53,7 @@ class Counts:
     downloaded: int
     copies_within: int
     launches: int
+    graphs: int
     hazards: int
     peak: int
     kernels: dict[str, int]

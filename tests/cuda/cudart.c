@@ -8,6 +8,8 @@
 // POQ_CARD_MB      memory of the card in MiB, 1024 unless given
 // POQ_CARD_FAIL_AT the allocation that fails, counted from 1, whatever is free
 // POQ_CARD_COUNT   number of cards, 1 unless given
+// POQ_CARD_CAPTURE 0 if no stream can be captured as a graph
+// POQ_CARD_REPLAYS what is added to the numbers that come to the host after a graph was launched, 0 unless given
 // POQ_CARD_REPORT  folder in which every process leaves PID.json as it ends
 //
 // Functions and structures are those of CUDA 13. It has no header of its own: structures are filled by offset.
@@ -21,7 +23,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, NOT_SUPPORTED = 801 };
+enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, NOT_SUPPORTED = 801, CAPTURING = 900, INVALIDATED = 901 };
 enum { UPLOAD = 1, DOWNLOAD = 2, WITHIN = 3, ANY = 4 };
 enum { NON_BLOCKING = 1 };
 enum { ALIGNMENT = 512, TABLE = 1 << 16 };
@@ -35,13 +37,15 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint8_t *card, *behind; // the same pages, out of reach and within
 static size_t total, used, peak;
-static long fail_at, devices;
+static long fail_at, devices, capture, replays;
 static Block *blocks; // ascending
 static Stream *streams;
 static int default_busy;
+static Stream *captured; // the stream that is being captured
+static int replayed;     // whether a graph computed last
 static Kernel kernels[TABLE]; // by the address of their function
 static struct {
-  long allocations, refused, uploads, downloads, copies_within, sets, waits, launches, hazards;
+  long allocations, refused, uploads, downloads, copies_within, sets, waits, launches, graphs, hazards;
   size_t uploaded, downloaded;
 } did;
 static __thread int last_error;
@@ -55,6 +59,8 @@ static void start(void) {
   total = (size_t)setting("POQ_CARD_MB", 1024) << 20;
   fail_at = setting("POQ_CARD_FAIL_AT", 0);
   devices = setting("POQ_CARD_COUNT", 1);
+  capture = setting("POQ_CARD_CAPTURE", 1);
+  replays = setting("POQ_CARD_REPLAYS", 0);
   int file = memfd_create("card", 0);
   if (file < 0 || ftruncate(file, total)) abort();
   card = mmap(NULL, total, PROT_NONE, MAP_SHARED, file, 0);
@@ -100,6 +106,7 @@ static void check_inside(const void *address, size_t size) {
 
 // Streams that do not wait for the default one, and it not for them, need somebody who waits in between.
 static void work_on(void *stream) {
+  if (captured && stream == captured) return;
   if (stream == NULL || stream == (void *)1) {
     for (Stream *other = streams; other; other = other->next)
       if (other->busy && (other->flags & NON_BLOCKING) && did.hazards++ < 3) say("the default stream works beside another");
@@ -114,7 +121,7 @@ static void work_on(void *stream) {
 // Small f32 that rise and fall again: vectors of them have a direction, and logits a largest one.
 static void invent(uint8_t *target, size_t size) {
   for (size_t i = 0; i < size / 4; i++) {
-    uint32_t bits = 0x3c3c3c3c + (uint32_t)(i % 251);
+    uint32_t bits = 0x3c3c3c3c + (uint32_t)(i % 251) + (uint32_t)(replayed ? replays : 0);
     memcpy(target + 4 * i, &bits, sizeof bits);
   }
   memset(target + size / 4 * 4, 0, size % 4);
@@ -131,6 +138,7 @@ int cudaMalloc(void **address, size_t size) {
     place = &(*place)->next;
   }
   *address = NULL;
+  if (captured) return leave(CAPTURING);
   if (++did.allocations == fail_at || (!*place && total - at < wanted)) {
     did.refused++;
     return leave(OUT_OF_MEMORY);
@@ -224,6 +232,7 @@ int cudaMemsetAsync(void *address, int value, size_t size, void *stream) {
 
 int cudaStreamSynchronize(void *stream) {
   enter();
+  if (captured) return leave(CAPTURING);
   did.waits++;
   if (stream == NULL || stream == (void *)1) {
     default_busy = 0;
@@ -293,8 +302,45 @@ int cudaDeviceSynchronize(void) {
 int cudaStreamWaitEvent(void *stream, void *event, unsigned flags) { return SUCCESS; }
 
 int cudaStreamIsCapturing(void *stream, int *status) {
-  *status = 0;
+  *status = stream == captured && captured != NULL;
   return SUCCESS;
+}
+
+// Graphs: what a stream does meanwhile is not done, and what is launched later does nothing.
+
+int cudaStreamBeginCapture(void *stream, int mode) {
+  enter();
+  captured = stream;
+  return leave(SUCCESS);
+}
+
+int cudaStreamEndCapture(void *stream, void **graph) {
+  enter();
+  captured = NULL;
+  *graph = NULL;
+  if (!capture) return leave(INVALIDATED);
+  *graph = calloc(1, 8);
+  return leave(SUCCESS);
+}
+
+int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) {
+  *executable = calloc(1, 8);
+  return SUCCESS;
+}
+
+int cudaGraphDestroy(void *graph) {
+  free(graph);
+  return SUCCESS;
+}
+
+int cudaGraphExecDestroy(void *executable) { return cudaGraphDestroy(executable); }
+
+int cudaGraphLaunch(void *executable, void *stream) {
+  enter();
+  did.graphs++;
+  work_on(stream);
+  replayed = 1;
+  return leave(SUCCESS);
 }
 
 int cudaEventCreateWithFlags(void **event, unsigned flags) {
@@ -424,6 +470,7 @@ static int launched(const void *function, void *stream) {
   enter();
   did.launches++;
   work_on(stream);
+  replayed = 0;
   kernel_of(function)->launches++;
   return leave(SUCCESS);
 }
@@ -503,12 +550,6 @@ int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks_of_it, co
 
 #define NOT_HERE(name) \
   int name(void) { return last_error = NOT_SUPPORTED; }
-NOT_HERE(cudaStreamBeginCapture)
-NOT_HERE(cudaStreamEndCapture)
-NOT_HERE(cudaGraphInstantiate)
-NOT_HERE(cudaGraphLaunch)
-NOT_HERE(cudaGraphDestroy)
-NOT_HERE(cudaGraphExecDestroy)
 NOT_HERE(cudaLibraryGetKernel)
 NOT_HERE(cudaLibraryLoadData)
 NOT_HERE(cudaLibraryUnload)
@@ -531,8 +572,8 @@ __attribute__((destructor)) static void report(void) {
   fprintf(file, "{\"total\": %zu, \"peak\": %zu, \"allocations\": %ld, \"refused\": %ld,\n", total, peak, did.allocations, did.refused);
   fprintf(file, " \"uploads\": %ld, \"uploaded\": %zu, \"downloads\": %ld, \"downloaded\": %zu, \"copies_within\": %ld,\n",
           did.uploads, did.uploaded, did.downloads, did.downloaded, did.copies_within);
-  fprintf(file, " \"sets\": %ld, \"waits\": %ld, \"launches\": %ld, \"hazards\": %ld,\n \"kernels\": {", did.sets, did.waits,
-          did.launches, did.hazards);
+  fprintf(file, " \"sets\": %ld, \"waits\": %ld, \"launches\": %ld, \"graphs\": %ld, \"hazards\": %ld,\n \"kernels\": {", did.sets,
+          did.waits, did.launches, did.graphs, did.hazards);
   const char *separator = "";
   for (size_t i = 0; i < TABLE; i++) {
     if (!kernels[i].launches) continue;

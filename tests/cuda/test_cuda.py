@@ -24,6 +24,7 @@ from gpu.made import Made
 from gpu.ours import Poq
 from gpu.plan import GENERATE, SUBJECTS
 from gpu.texts import make_prompts
+from process import Unavailable
 from prompts import DATA_SET
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,6 +83,7 @@ class OnAPretendedCard(unittest.TestCase):
 
     def prepare(self, key: str = LLAMA, **generation: Any) -> None:
         """A run whose tasks are prompts of the benchmark, to be answered by a model and scored by all evaluators."""
+        shutil.rmtree(self.prepared, ignore_errors=True)
         settings = {"models": [key], "temperature": 0, "batch_size": PROMPTS, "batch_tokens": 1024, "provider": "cuda"}
         settings |= {"min_new_tokens": NEW_TOKENS, "max_new_tokens": NEW_TOKENS} | generation
         lines = ['name = "card"', "[data]", f"sets = [{{ dataset = {json.dumps(DATA_SET)} }}]", "[generation]"]
@@ -157,6 +159,52 @@ class Llms(OnAPretendedCard):
         else:
             self.fail("there is no end of allocations")
         self.assertGreater(min(ends, survived), 20)
+
+    def test_steps_are_replayed_as_graphs_where_that_is_asked_for(self) -> None:
+        for subject in LLMS:
+            with self.subTest(subject.key):
+                self.prepare(subject.key, batch_size=8)
+                plain = self.poq(self.card(), "generate", self.fresh())
+                ran = self.poq(self.card(), "generate", self.fresh(), "--cuda-graphs")
+                self.assertEqual((plain.code, ran.code), (0, 0), ran.said)
+                self.assertEqual(self.rows("generate"), (PROMPTS, 0))
+                graphs = self.graphs(subject.key)
+                self.assertIsNone(graphs["given_up"])
+                self.assertGreater(graphs["captured"], 0)
+                # The first replay is the one that is compared.
+                self.assertEqual(ran.counts.graphs, graphs["captured"] + graphs["replayed"])
+                self.assertLess(2 * ran.counts.launches, plain.counts.launches)
+                self.check(ran.counts)
+
+    def test_a_graph_that_cannot_be_captured_or_is_another_is_not_used(self) -> None:
+        self.prepare(batch_size=8)
+        for settings, why in (({"capture": 0}, "could not be captured"), ({"replays": 1}, "gave other logits")):
+            with self.subTest(why):
+                ran = self.poq(self.card(**settings), "generate", self.fresh(), "--cuda-graphs")
+                self.assertEqual(ran.code, 0, ran.said)
+                self.assertEqual(self.rows("generate"), (PROMPTS, 0))
+                graphs = self.graphs(LLAMA)
+                self.assertIn(why, graphs["given_up"])
+                self.assertEqual((graphs["captured"], graphs["replayed"]), (0, 0))
+                self.check(ran.counts)
+
+    def test_the_benchmark_measures_graphs_or_nothing(self) -> None:
+        for capture in (1, 0):
+            on = self.card(capture=capture)
+            bench = self.bench_side(on)
+            bench.cuda_graphs = True
+            arguments = (SUBJECTS[LLAMA], make_prompts(PROMPTS, NEW_TOKENS), 8, 1)
+            if capture:
+                self.assertEqual(bench.generate(*arguments)["tokens"], PROMPTS * NEW_TOKENS)
+                self.assertGreater(on.counts().graphs, 0)
+            else:
+                with self.assertRaisesRegex(Unavailable, "CUDA graphs were given up"):
+                    bench.generate(*arguments)
+
+    def graphs(self, key: str) -> dict[str, Any]:
+        """What run.json says of them."""
+        record = json.loads((self.run_folder / "run.json").read_text(encoding="utf-8"))
+        return record["stages"]["generate"]["details"]["models"][key]["cuda_graphs"]
 
     def test_a_card_with_little_free_memory_is_planned_for(self) -> None:
         """16,384 tokens of a pass are estimated to need more than the card has."""
