@@ -46,8 +46,11 @@ const MOST_GRAPHS: usize = 64;
 /// What came of capturing decode steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GraphUse {
-    /// Graphs that were captured and gave the logits of the step that they are of.
+    /// Graphs whose replays gave the logits of the step that they are of and of the next.
     pub captured: usize,
+    /// Numbers that were given out: no two graphs may share one, for the second would be a replay of the first.
+    #[serde(skip)]
+    tried: usize,
     /// Steps that were replayed.
     pub replayed: usize,
     /// Why no more are captured.
@@ -59,7 +62,9 @@ pub struct GraphUse {
 enum Capture {
     /// So many steps until then.
     After(usize),
-    /// Replayed by its number.
+    /// Captured by this number, and to be compared at the next step, whose inputs are others.
+    Captured(usize),
+    /// Replayed.
     Done(usize),
 }
 
@@ -193,15 +198,21 @@ impl Slots {
                 self.run(session, Some(id))?;
                 graphs.replayed += 1;
             }
-            (Capture::After(0), Some(graphs)) if graphs.given_up.is_none() && graphs.captured < MOST_GRAPHS => {
+            (Capture::After(0), Some(graphs)) if graphs.given_up.is_none() && graphs.tried < MOST_GRAPHS => {
+                let id = graphs.tried;
+                graphs.tried += 1;
                 self.run(session, None)?;
-                self.capture(session, graph, graphs)?;
+                self.compare(session, graph, graphs, id, Capture::Captured(id))?;
+            }
+            (Capture::Captured(id), Some(graphs)) if graphs.given_up.is_none() => {
+                self.run(session, None)?;
+                self.compare(session, graph, graphs, id, Capture::Done(id))?;
             }
             (Capture::After(left), _) => {
                 self.run(session, None)?;
                 self.capture = Capture::After(left.saturating_sub(1));
             }
-            (Capture::Done(_), None) => self.run(session, None)?,
+            (Capture::Captured(_) | Capture::Done(_), _) => self.run(session, None)?,
         }
         for (slot, length) in self.lengths.iter_mut().enumerate().filter(|(slot, _)| tokens[*slot].is_some()) {
             *length += 1;
@@ -221,19 +232,26 @@ impl Slots {
         }
     }
 
-    /// Captures the step that was just computed and replays it, which writes the same keys and values again. A graph that does not
-    /// give the same logits is not used, and no other is tried.
-    fn capture(&mut self, session: &mut Session, graph: &DecoderGraph, graphs: &mut GraphUse) -> Result<()> {
+    /// Computes the step that was just computed once more, by a graph, which is captured at its first call; the same keys and values
+    /// are written again. A graph that does not give the same logits is not used, and no other is tried; else `next` it is.
+    fn compare(
+        &mut self,
+        session: &mut Session,
+        graph: &DecoderGraph,
+        graphs: &mut GraphUse,
+        id: usize,
+        next: Capture,
+    ) -> Result<()> {
         let bits =
             |slots: &Self| Ok::<_, anyhow::Error>(slots.all_logits()?.iter().map(|l| l.to_bits()).collect::<Vec<_>>());
         let expected = bits(self)?;
-        let given_up = match self.run(session, Some(graphs.captured)) {
+        let given_up = match self.run(session, Some(id)) {
             Ok(()) if bits(self)? == expected => {
-                self.capture = Capture::Done(graphs.captured);
-                graphs.captured += 1;
+                graphs.captured += usize::from(matches!(next, Capture::Done(_)));
+                self.capture = next;
                 return Ok(());
             }
-            Ok(()) => "a replay gave other logits than the step that was captured".to_owned(),
+            Ok(()) => "a replay gave other logits than the step itself".to_owned(),
             Err(error) => format!("a step could not be captured: {error:#}"),
         };
         graphs.given_up = Some(given_up);

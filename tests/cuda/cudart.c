@@ -9,7 +9,8 @@
 // POQ_CARD_FAIL_AT the allocation that fails, counted from 1, whatever is free
 // POQ_CARD_COUNT   number of cards, 1 unless given
 // POQ_CARD_CAPTURE 0 if no stream can be captured as a graph
-// POQ_CARD_REPLAYS what is added to the numbers that come to the host after a graph was launched, 0 unless given
+// POQ_CARD_REPLAYS what is added to the numbers that come to the host after a graph was launched, 0 unless given,
+// POQ_CARD_REPLAYS_FROM and from which launch on, 1 unless given
 // POQ_CARD_REPORT  folder in which every process leaves PID.json as it ends
 //
 // Functions and structures are those of CUDA 13. It has no header of its own: structures are filled by offset.
@@ -37,7 +38,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint8_t *card, *behind; // the same pages, out of reach and within
 static size_t total, used, peak;
-static long fail_at, devices, capture, replays;
+static long fail_at, devices, capture, replays, replays_from;
 static Block *blocks; // ascending
 static Stream *streams;
 static int default_busy;
@@ -61,6 +62,7 @@ static void start(void) {
   devices = setting("POQ_CARD_COUNT", 1);
   capture = setting("POQ_CARD_CAPTURE", 1);
   replays = setting("POQ_CARD_REPLAYS", 0);
+  replays_from = setting("POQ_CARD_REPLAYS_FROM", 1);
   int file = memfd_create("card", 0);
   if (file < 0 || ftruncate(file, total)) abort();
   card = mmap(NULL, total, PROT_NONE, MAP_SHARED, file, 0);
@@ -121,7 +123,7 @@ static void work_on(void *stream) {
 // Small f32 that rise and fall again: vectors of them have a direction, and logits a largest one.
 static void invent(uint8_t *target, size_t size) {
   for (size_t i = 0; i < size / 4; i++) {
-    uint32_t bits = 0x3c3c3c3c + (uint32_t)(i % 251) + (uint32_t)(replayed ? replays : 0);
+    uint32_t bits = 0x3c3c3c3c + (uint32_t)(i % 251) + (uint32_t)(replayed && did.graphs >= replays_from ? replays : 0);
     memcpy(target + 4 * i, &bits, sizeof bits);
   }
   memset(target + size / 4 * 4, 0, size % 4);

@@ -171,15 +171,18 @@ class Llms(OnAPretendedCard):
                 graphs = self.graphs(subject.key)
                 self.assertIsNone(graphs["given_up"])
                 self.assertGreater(graphs["captured"], 0)
-                # The first replay is the one that is compared.
-                self.assertEqual(ran.counts.graphs, graphs["captured"] + graphs["replayed"])
-                self.assertLess(2 * ran.counts.launches, plain.counts.launches)
+                # The first two launches of a graph are compared with the step itself; slots may end between them.
+                compared = ran.counts.graphs - graphs["replayed"]
+                self.assertIn(compared - 2 * graphs["captured"], (0, 1, 2))
+                self.assertLess(1.5 * ran.counts.launches, plain.counts.launches)
                 self.check(ran.counts)
 
     def test_a_graph_that_cannot_be_captured_or_is_another_is_not_used(self) -> None:
         self.prepare(batch_size=8)
-        for settings, why in (({"capture": 0}, "could not be captured"), ({"replays": 1}, "gave other logits")):
-            with self.subTest(why):
+        other = "gave other logits"
+        cases = [({"capture": 0}, "could not be captured"), ({"replays": 1}, other), ({"replays": 1, "replays_from": 2}, other)]
+        for settings, why in cases:
+            with self.subTest(settings):
                 ran = self.poq(self.card(**settings), "generate", self.fresh(), "--cuda-graphs")
                 self.assertEqual(ran.code, 0, ran.said)
                 self.assertEqual(self.rows("generate"), (PROMPTS, 0))
