@@ -124,9 +124,8 @@ pub struct Generation {
     /// GPU what is free there once the model is loaded, less what computing takes.
     pub kv_cache_mb: Option<usize>,
     /// Whether the decode steps of a GPU are captured and replayed as CUDA graphs, which spares launching their kernels one by
-    /// one. A graph whose replays do not give the logits of the step that was captured, and of
-    /// the next one, is not used. Off by default: it was never
-    /// measured on a card.
+    /// one. A graph whose replays do not give the logits of the step that was captured, and of the next one, is not used. Off by
+    /// default: it was never measured on a card.
     pub cuda_graphs: bool,
     /// Whether beginnings that prompts have in common are read once.
     pub share_prefixes: bool,
