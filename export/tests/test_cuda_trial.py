@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import cuda_on_cpu
 import onnxruntime
 from poq_export import cuda_trial, machine, preflight, providers
 from poq_export.providers import ProviderError
@@ -53,13 +54,7 @@ class Libraries(unittest.TestCase):
 
 class Sessions(unittest.TestCase):
     def setUp(self) -> None:
-        for patch in (
-            mock.patch.dict(providers.EXECUTION, {"cuda": "CPUExecutionProvider"}),
-            mock.patch.dict(providers.OPTIONS, {"cuda": {}}),
-            mock.patch.object(providers, "load_libraries"),
-        ):
-            patch.start()
-            self.addCleanup(patch.stop)
+        cuda_on_cpu.stand_in(self)
 
     def test_the_trial_is_a_graph_that_runs(self) -> None:
         for evaluators in (False, True):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import cuda_on_cpu
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -42,14 +43,7 @@ class Half(unittest.TestCase):
         self.folder = Path(scratch.name)
         for name in ("model.onnx", "tokenizer.json"):
             shutil.copy(FIXTURE / name, self.folder / name)
-        # as a machine with CUDA would be, but for the device
-        for patch in (
-            mock.patch.dict(providers.EXECUTION, {"cuda": "CPUExecutionProvider"}),
-            mock.patch.dict(providers.OPTIONS, {"cuda": {}}),
-            mock.patch.object(providers, "load_libraries"),
-        ):
-            patch.start()
-            self.addCleanup(patch.stop)
+        cuda_on_cpu.stand_in(self)
 
     def reference(self) -> dict[str, Any]:
         """What the f32 graph itself answers."""

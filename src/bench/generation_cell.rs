@@ -143,7 +143,7 @@ pub fn measure(
         first_token_ms: Percentiles::of(first_token_ms),
         decoded_together: together.unsigned_abs() as usize,
         slot_use: totals.slot_use(),
-        kv_cache_mb: totals.kv_bytes as f64 / f64::from(1 << 20),
+        kv_cache_mb: machine::megabytes(totals.kv_bytes),
         near_ties: totals.near_ties,
         peak_memory_mb: machine::peak_memory_mb(),
         peak_device_memory_mb: peak_device.map(machine::megabytes),

@@ -3,11 +3,14 @@
 use super::open_run::Run;
 use crate::cli::Global;
 use crate::executor::Quit;
+use crate::model::device;
 use crate::model::manifest::Exported;
+use crate::model::provider::Provider;
 use crate::model::registry::{Model, Registry};
 use crate::model::runtime;
 use crate::output::Printer;
 use crate::profile::machine;
+use crate::settings::Settings;
 use crate::store::run_record::Machine;
 use anyhow::{Context as _, Result};
 use std::path::PathBuf;
@@ -62,7 +65,7 @@ impl Context {
     /// what computes from here on.
     pub fn prepare(&self, run: &mut Run, registry: &Registry, model: &Model) -> Result<()> {
         run.record.runtime = Some(runtime::load(&self.models, run.record.settings.runtime_provider()?)?);
-        run.record.machine = Machine { gpu: run.record.settings.gpu()?, ..machine::describe() };
+        run.record.machine = Machine { gpu: gpu(&run.record.settings)?, ..machine::describe() };
         let exported = Exported::open(registry, model)?;
         exported.verify()?;
         run.record.models.insert(model.key.clone(), exported.hash());
@@ -73,6 +76,11 @@ impl Context {
     pub fn check_quit(&self) -> Result<()> {
         Ok(self.quit.check()?)
     }
+}
+
+/// Name of the GPU that computes, if settings ask for one. Fails, with what to do, where there is none that can be used.
+pub fn gpu(settings: &Settings) -> Result<Option<String>> {
+    device::find(settings.runtime_provider()?, settings.scoring.provider == Provider::Cuda)
 }
 
 /// The second Ctrl-C: nothing is flushed; whole part files make that safe.

@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::generate::outcome::Totals;
 use crate::generate::{Batching, Generator, Prompter, Request};
 use crate::model::registry::{Model, Registry, Role};
+use crate::profile::machine;
 use crate::store::parts::{self, Group, WorkRow};
 use crate::store::rows::{GenerationRow, TaskRow};
 use crate::store::run_record::StageRecord;
@@ -209,7 +210,7 @@ fn describe(totals: &Totals) -> serde_json::Value {
         "output_tokens_per_s": totals.output_tokens as f64 / seconds,
         "decode_steps": totals.steps,
         "slot_use": totals.slot_use(),
-        "kv_cache_mb": totals.kv_bytes as f64 / f64::from(1 << 20),
+        "kv_cache_mb": machine::megabytes(totals.kv_bytes),
         "near_ties": totals.near_ties,
     })
 }

@@ -1,6 +1,6 @@
 //! `poq run`: every stage of an experiment, in the order of the data flow.
 
-use super::context::Context;
+use super::context::{Context, gpu};
 use super::open_run::Run;
 use super::score::Mode;
 use super::{generate, judge, profile, report, score, simulate, tasks};
@@ -79,7 +79,7 @@ fn check_models(context: &Context, run: &mut Run, skip_missing: bool) -> Result<
         bail!("none of the evaluators in `scoring.evaluators` is exported\nhint: `{recipe}` exports them");
     }
     simulate::check_k(run)?;
-    run.record.settings.gpu()?;
+    gpu(&run.record.settings)?;
     (run.record.models, run.record.skipped_models) = noted;
     Ok(())
 }

@@ -63,6 +63,13 @@ pub(super) struct Rectangle {
     pub(super) height: usize,
 }
 
+impl Rectangle {
+    /// A single stretch.
+    pub(super) fn stretch(to: *mut u8, from: *const u8, width: usize) -> Self {
+        Self { to, to_pitch: width, from, from_pitch: width, width, height: 1 }
+    }
+}
+
 /// Loads the first library that is there.
 fn first_of(names: &[&str], what: &str) -> Result<Library> {
     let mut reasons = Vec::new();

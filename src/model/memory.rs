@@ -107,14 +107,7 @@ impl Memory {
     pub(super) fn upload(&self, data: &[i64], tensor: &mut DynTensor) -> Result<()> {
         let width = size_of_val(data);
         ensure!(width == bytes(tensor)?, "{} integers for a tensor of {:?}; this is a bug", data.len(), tensor.shape());
-        let rectangle = Rectangle {
-            to: tensor.data_ptr_mut().cast(),
-            to_pitch: width,
-            from: data.as_ptr().cast(),
-            from_pitch: width,
-            width,
-            height: 1,
-        };
+        let rectangle = Rectangle::stretch(tensor.data_ptr_mut().cast(), data.as_ptr().cast(), width);
         // SAFETY: both sides have `width` bytes.
         unsafe { self.transfer(&rectangle, Direction::Upload)? };
         // The data may go as soon as this returns.
@@ -125,14 +118,7 @@ impl Memory {
     pub(super) fn download(&self, from: &DynTensor, to: &mut DynTensor) -> Result<()> {
         let width = bytes(from)?;
         ensure!(width == bytes(to)?, "{:?} cannot be fetched to {:?}; this is a bug", from.shape(), to.shape());
-        let rectangle = Rectangle {
-            to: to.data_ptr_mut().cast(),
-            to_pitch: width,
-            from: from.data_ptr().cast(),
-            from_pitch: width,
-            width,
-            height: 1,
-        };
+        let rectangle = Rectangle::stretch(to.data_ptr_mut().cast(), from.data_ptr().cast(), width);
         // SAFETY: both sides have `width` bytes.
         unsafe { self.transfer(&rectangle, Direction::Download)? };
         self.synchronize()

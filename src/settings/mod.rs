@@ -14,7 +14,6 @@ pub use signals::{Cascade, Reference, Signals, Verdict, Weights};
 pub use simulation::{EvaluatorsPerRound, RoundLog, Simulation};
 
 use crate::model::chat::Clock;
-use crate::model::device;
 use crate::model::provider::Provider;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -245,11 +244,6 @@ impl Settings {
             (Provider::Cuda, _) => Ok(Provider::Cuda),
             (_, scoring) => Ok(scoring),
         }
-    }
-
-    /// The GPU that computes, if one is asked for. Fails, with what to do, where there is none that can be used.
-    pub fn gpu(&self) -> Result<Option<String>> {
-        device::find(self.runtime_provider()?, self.scoring.provider == Provider::Cuda)
     }
 
     /// Refuses values that no stage could honour, naming the field.

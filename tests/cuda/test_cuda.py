@@ -108,6 +108,27 @@ class OnAPretendedCard(unittest.TestCase):
         record = json.loads((self.run_folder / "run.json").read_text(encoding="utf-8"))["stages"][stage]
         return record["rows"], record["failed"]
 
+    def fail_each_allocation(self, stage: str, key: str, *arguments: str) -> tuple[int, int]:
+        """Every allocation of a stage fails once: while the model is loaded that is the end, with the reason; later it is survived.
+        Returns how many were which."""
+        whole = self.poq(self.card(), stage, self.fresh(), *arguments)
+        self.assertEqual(whole.code, 0, whole.said)
+        rows, ends, survived = self.rows(stage), 0, 0
+        self.assertEqual(rows[1], 0, whole.said)
+        for number in range(1, MOST_ALLOCATIONS):
+            ran = self.poq(self.card(fail_at=number), stage, self.fresh(), *arguments)
+            with self.subTest(allocation=number):
+                if ran.code == 0:
+                    self.assertEqual(self.rows(stage), rows, ran.said)
+                    survived += ran.counts.refused
+                else:
+                    self.assertEqual(ran.code, 2, ran.said)
+                    self.assertRegex(ran.said, f"error: .*`{key}`: no memory is left for .*(Failed to allocate|out of memory)")
+                    ends += 1
+            if ran.counts.refused == 0 and ran.code == 0:
+                return ends, survived
+        self.fail("there is no end of allocations")
+
     def check(self, counts: card.Counts) -> None:
         """What holds whatever was done."""
         self.assertGreater(counts.launches, 0)
@@ -141,23 +162,8 @@ class Llms(OnAPretendedCard):
                 self.check(ran.counts)
 
     def test_memory_that_runs_out_anywhere_loses_no_row(self) -> None:
-        """Every allocation fails once: while the model is loaded that is the end, with the reason; later it is survived."""
         self.prepare()
-        ends, survived = 0, 0
-        for number in range(1, MOST_ALLOCATIONS):
-            ran = self.poq(self.card(fail_at=number), "generate", self.fresh())
-            with self.subTest(allocation=number):
-                if ran.code == 0:
-                    self.assertEqual(self.rows("generate"), (PROMPTS, 0), ran.said)
-                    survived += ran.counts.refused
-                else:
-                    self.assertEqual(ran.code, 2, ran.said)
-                    self.assertRegex(ran.said, "error: .*`llama_3_2_3b`: no memory is left for .*(Failed to allocate|out of memory)")
-                    ends += 1
-            if ran.counts.refused == 0 and ran.code == 0:
-                break
-        else:
-            self.fail("there is no end of allocations")
+        ends, survived = self.fail_each_allocation("generate", LLAMA)
         self.assertGreater(min(ends, survived), 20)
 
     def test_steps_are_replayed_as_graphs_where_that_is_asked_for(self) -> None:
@@ -246,21 +252,7 @@ class Evaluators(OnAPretendedCard):
         self.assertEqual(record["machine"]["gpu"], "a card that is not there")
 
     def test_memory_that_runs_out_anywhere_loses_no_score(self) -> None:
-        ends, survived = 0, 0
-        for number in range(1, MOST_ALLOCATIONS):
-            ran = self.score(self.card(fail_at=number), "--evaluator", MINILM, "--workers", "1")
-            with self.subTest(allocation=number):
-                if ran.code == 0:
-                    self.assertEqual(self.rows("score")[1], 0, ran.said)
-                    survived += ran.counts.refused
-                else:
-                    self.assertEqual(ran.code, 2, ran.said)
-                    self.assertRegex(ran.said, "error: .*`ce_minilm`: no memory is left for .*(Failed to allocate|out of memory)")
-                    ends += 1
-            if ran.counts.refused == 0 and ran.code == 0:
-                break
-        else:
-            self.fail("there is no end of allocations")
+        ends, survived = self.fail_each_allocation("score", MINILM, "--evaluator", MINILM, "--workers", "1")
         self.assertGreater(min(ends, survived), 5)
 
     def test_without_cudnn_nothing_is_scored_and_the_error_names_it(self) -> None:
